@@ -1,0 +1,167 @@
+//! The maps and globals of the BPF object: their names, sizes and value types.
+//!
+//! In: what the daemon resolves (policy, field offsets). Out: what the kernel counts.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::ring::Kind;
+
+/// Ring buffer: every event.
+pub const RING: &str = "RING";
+/// Per-CPU array of [`Counters`], indexed by [`Kind`].
+pub const COUNTERS: &str = "COUNTERS";
+/// Array of [`SyscallPolicy`], indexed by system call number; the last slot is [`SYSCALL_OTHER`].
+pub const POLICY: &str = "POLICY";
+/// Per-CPU array of one [`Scratch`](crate::Scratch).
+pub const SCRATCH: &str = "SCRATCH";
+/// Read-only global: [`Offsets`].
+pub const OFFSETS: &str = "OFFSETS";
+/// Read-only global: the daemon's own thread group id, which is never observed.
+pub const SELF_TGID: &str = "SELF_TGID";
+
+/// Kinds of event, hence entries of [`COUNTERS`].
+pub const KINDS: u32 = Kind::ALL.len() as u32;
+/// Slots of [`POLICY`]: more than the system calls that Linux has.
+pub const SYSCALL_SLOTS: u32 = 512;
+/// The slot of every number that has none of its own.
+pub const SYSCALL_OTHER: u32 = SYSCALL_SLOTS - 1;
+/// Error numbers that the policy can tell apart. Linux's own end at 133; from 512 on they are the kernel's
+/// private ones (restarts), which user space never sees.
+pub const ERRNO_BITS: u32 = 192;
+/// The offset of a field that the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// What to do when one system call fails.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SyscallPolicy {
+    /// One bit per error number: set where the failure is an event.
+    pub errnos: [u64; (ERRNO_BITS / 64) as usize],
+    /// Bit i: argument i is a NUL-terminated string in user memory. At most three are set.
+    pub strings: u8,
+    /// One more than the index of the argument that points to a socket address; 0 where none does.
+    pub sockaddr: u8,
+    /// Index of the argument that is that address's length.
+    pub sockaddr_len: u8,
+    /// Padding, always 0.
+    pub reserved: [u8; 5],
+}
+
+impl SyscallPolicy {
+    /// Whether a failure with this error number is an event.
+    ///
+    /// 64 bits wide because the BPF side's registers are: the verifier follows the bound that is checked here only
+    /// where no narrowing comes between.
+    #[inline(always)]
+    pub fn reports(&self, errno: u64) -> bool {
+        errno < u64::from(ERRNO_BITS) && self.errnos[(errno / 64) as usize] & (1 << (errno % 64)) != 0
+    }
+
+    /// Sets whether a failure with this error number is an event; numbers past [`ERRNO_BITS`] never are.
+    pub fn set(&mut self, errno: u32, report: bool) {
+        if errno < ERRNO_BITS {
+            let bit = 1 << (errno % 64);
+            let word = &mut self.errnos[(errno / 64) as usize];
+            *word = if report { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
+/// What one CPU has counted for one kind: `matched` = `sent` + `lost`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Counters {
+    /// Events that the policy asked for.
+    pub matched: u64,
+    /// Of these, put into the ring buffer.
+    pub sent: u64,
+    /// Of these, lost because the ring buffer had no room.
+    pub lost: u64,
+}
+
+/// Makes [`Offsets`] and the one list of where each field comes from.
+macro_rules! offsets {
+    ($($field:ident = $path:literal,)*) => {
+        /// Where the fields of the running kernel's structures lie, in bytes; [`ABSENT`] where it has no such field.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        pub struct Offsets {
+            $(#[doc = concat!("`", $path, "`")] pub $field: u32,)*
+        }
+
+        impl Offsets {
+            /// No field known.
+            pub const NONE: Self = Self { $($field: ABSENT,)* };
+
+            /// Asks `find` for each field: `struct.member.member`, `struct.member[index]` or `sizeof struct`.
+            /// What it does not find is [`ABSENT`].
+            pub fn resolve(mut find: impl FnMut(&'static str) -> Option<u32>) -> Self {
+                Self { $($field: find($path).unwrap_or(ABSENT),)* }
+            }
+        }
+    };
+}
+
+// The indexes of signal_struct.pids are those of `enum pid_type` (include/linux/pid_types.h).
+offsets! {
+    task_tgid = "task_struct.tgid",
+    task_comm = "task_struct.comm",
+    task_nvcsw = "task_struct.nvcsw",
+    task_nivcsw = "task_struct.nivcsw",
+    task_start_boottime = "task_struct.start_boottime",
+    task_group_leader = "task_struct.group_leader",
+    task_real_parent = "task_struct.real_parent",
+    task_signal = "task_struct.signal",
+    task_nsproxy = "task_struct.nsproxy",
+    task_cred = "task_struct.cred",
+    cred_uid = "cred.uid",
+    cred_gid = "cred.gid",
+    cred_euid = "cred.euid",
+    signal_tgid = "signal_struct.pids[1]",
+    signal_sid = "signal_struct.pids[3]",
+    pid_level = "pid.level",
+    pid_numbers = "pid.numbers",
+    upid_size = "sizeof upid",
+    upid_nr = "upid.nr",
+    upid_ns = "upid.ns",
+    pid_ns_inum = "pid_namespace.ns.inum",
+    nsproxy_uts = "nsproxy.uts_ns",
+    uts_ns_inum = "uts_namespace.ns.inum",
+    nsproxy_mnt = "nsproxy.mnt_ns",
+    mnt_ns_inum = "mnt_namespace.ns.inum",
+    nsproxy_ipc = "nsproxy.ipc_ns",
+    ipc_ns_inum = "ipc_namespace.ns.inum",
+    nsproxy_cgroup = "nsproxy.cgroup_ns",
+    cgroup_ns_inum = "cgroup_namespace.ns.inum",
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{Counters, Offsets, SyscallPolicy};
+
+    // SAFETY: `repr(C)`, made of integers only, without padding (zerocopy's `IntoBytes` derive checks it).
+    unsafe impl aya::Pod for Counters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Offsets {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SyscallPolicy {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_bit_is_set_and_cleared_alone_and_private_errors_never_match() {
+        let mut policy = SyscallPolicy::default();
+        for errno in [0, 2, 63, 64, 111, 133, 191] {
+            policy.set(errno, true);
+            let errno = u64::from(errno);
+            assert!(policy.reports(errno) && !policy.reports(errno + 1), "{errno}");
+        }
+        policy.set(64, false);
+        assert!(policy.reports(63) && !policy.reports(64) && policy.reports(111));
+        policy.set(512, true);
+        assert!(!policy.reports(512) && !policy.reports(192));
+    }
+}
