@@ -1,0 +1,3 @@
+//! One file per hook.
+
+mod sys_exit;
