@@ -1,0 +1,364 @@
+//! The configuration. In: `gala-gopher.conf`, in TOML or libconfig, and the command line's `--set`. Out: the
+//! settings as plain structs, or every error at once.
+//!
+//! A section is declared once, here: its fields with what they mean, their defaults and what they accept.
+//! Reading, showing and `docs/config.md` follow from that declaration. To add a key, add a field.
+
+mod check;
+mod docs;
+mod error;
+mod kind;
+mod libconfig;
+mod overrides;
+mod probes;
+mod read;
+mod schema;
+mod secret;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod toml;
+mod tree;
+
+pub use docs::docs;
+pub use error::{ConfigError, ConfigErrors, Spanned, did_you_mean};
+pub use secret::{Properties, Secret};
+
+use error::Place;
+use kind::{
+    AbsolutePath, AnyOf, AnyProperty, Maybe, Names, Nested, Password, Seconds, Sections, Text, Whole, one_of,
+};
+use read::Reader;
+use schema::{Section, choice, section};
+use std::io::Read as _;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use syntax::Syntax;
+use tree::{Lines, Table};
+
+/// More than any real file has; it keeps a wrong path, such as a device, from filling the memory.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Sections of gala-gopher's file that other probes read.
+const FOREIGN_SECTIONS: [&str; 8] =
+    ["metric", "meta", "ingress", "egress", "imdb", "web_server", "rest_api_server", "extend_probes"];
+
+section! {
+    /// The whole configuration.
+    pub struct Config {
+        /// What concerns the daemon as a whole.
+        pub global: Global = Global::default(), Nested::<Global>(PhantomData);
+        /// The stanza of this probe in the list of probes.
+        pub probe as "probes": Probe = Probe::default(), probes::Probes;
+        /// Which events there are and where they go.
+        pub event: Event = Event::default(), Nested::<Event>(PhantomData);
+        /// How Kafka is reached.
+        pub kafka: Kafka = Kafka::default(), Nested::<Kafka>(PhantomData);
+        /// Where the channel "logs" writes.
+        pub logs: Logs = Logs::default(), Nested::<Logs>(PhantomData);
+    }
+    others FOREIGN_SECTIONS;
+    check needs_probes;
+    also {
+        /// Keys and sections of the file that belong to other probes, to be named once in the log.
+        pub foreign: Vec<String>;
+    }
+}
+
+section! {
+    /// The daemon as a whole.
+    pub struct Global {
+        /// What the daemon writes to its own log (standard error), and everything graver.
+        pub log_level: LogLevel = LogLevel::Info, one_of::<LogLevel>();
+    }
+    others ["log_file_name", "log_directory", "pin_path", "egress", "rest_api_on"];
+}
+
+section! {
+    /// One entry for each probe; the one named `event` is this daemon and must be there.
+    pub struct Probe {
+        /// `"event"` for this probe; probes with other names are left alone.
+        pub name: String = probes::OURS.to_owned(), Text { what: "text", check: check::not_empty };
+        /// `"on"` captures, `"off"` does nothing. `"auto"` captures when `start_check` prints a number above 0, or
+        /// when there is no `start_check`.
+        pub switch: Switch = Switch::Off, one_of::<Switch>();
+        /// How long repeats of a failure are counted into one record, and how often what is left is swept up.
+        pub interval: Duration = Duration::from_secs(5), Seconds(1..=3600);
+        /// Shell command that decides for `switch = "auto"`.
+        pub start_check: Option<String> = None, Maybe(Text { what: "shell command", check: check::not_empty });
+        /// How the output of `start_check` is read: `"count"` takes the first number of it.
+        pub check_type: CheckType = CheckType::Count, one_of::<CheckType>();
+    }
+    others ["command", "param"];
+}
+
+section! {
+    /// Which events there are, and where they go.
+    pub struct Event {
+        /// Where records go: Kafka, files under `logs.event_dir`, or standard output.
+        pub out_channel: Vec<Channel> = vec![Channel::Kafka], AnyOf::<Channel>(PhantomData);
+        /// The topic that records are written to.
+        pub kafka_topic: String = "gala-gopher-event".to_owned(),
+            Text { what: "1 to 249 of letters, digits, `.`, `_`, `-`", check: check::topic };
+        /// How far the window in which repeats of a failure are counted into one record may grow; 0 never lets it
+        /// grow beyond the probe's `interval`.
+        pub timeout: Duration = Duration::from_secs(600), Seconds(0..=86400);
+        /// The form of a record.
+        pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
+        /// Failed system calls.
+        pub syscall: SyscallEvents = SyscallEvents::default(), Nested::<SyscallEvents>(PhantomData);
+    }
+    others ["desc_language"];
+}
+
+section! {
+    /// System calls that returned an error.
+    pub struct SyscallEvents {
+        /// Whether they are captured.
+        pub switch: OnOff = OnOff::On, one_of::<OnOff>();
+        /// Rules over the built-in table; the first one that matches decides.
+        pub rules: Vec<Rule> = Vec::new(), Sections::<Rule>(PhantomData);
+    }
+}
+
+section! {
+    /// What to do with some failures; the first rule that matches decides, and the built-in table where none does.
+    pub struct Rule {
+        /// System calls the rule is about; left out: all of them.
+        pub syscalls: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"openat\", \"execve\"]`");
+        /// Errors the rule is about; left out: all of them.
+        pub errnos: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"ENOENT\"]`");
+        /// Whether such a failure becomes a record.
+        pub action: Action = Action::Report, one_of::<Action>();
+        /// Severity of the record, where it is not to be the built-in one.
+        pub severity: Option<Severity> = None, Maybe(one_of::<Severity>());
+    }
+}
+
+section! {
+    /// How Kafka is reached. Records are always sent idempotent and acknowledged by all in-sync replicas.
+    pub struct Kafka {
+        /// The brokers to ask for the cluster, separated by commas.
+        pub kafka_broker: String = "localhost:9092".to_owned(), Text { what: "`host:port`, ...", check: check::brokers };
+        /// The most messages in one request.
+        pub batch_num_messages: u64 = 10_000, Whole(1..=1_000_000);
+        /// How requests are compressed.
+        pub compression_codec: Compression = Compression::Zstd, one_of::<Compression>();
+        /// The most messages that wait for the broker.
+        pub queue_buffering_max_messages: u64 = 20_000, Whole(1..=10_000_000);
+        /// The most kibibytes that wait for the broker.
+        pub queue_buffering_max_kbytes: u64 = 32_768, Whole(1..=2_097_151);
+        /// How many milliseconds a message may wait for others to share its request.
+        pub queue_buffering_max_ms: u64 = 50, Whole(0..=900_000);
+        /// User to log in as (SASL).
+        pub username: Option<String> = None, Maybe(Text { what: "text", check: check::not_empty });
+        /// The user's password.
+        pub password: Option<Secret> = None, Maybe(Password);
+        /// Certificates of the authorities that the brokers' certificates are checked against (PEM).
+        pub ca_file: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// Certificate that this host shows to the brokers (PEM).
+        pub cert_file: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// Private key of that certificate (PEM).
+        pub private_key: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// Properties of librdkafka itself, set after all of the above.
+        pub librdkafka: Properties = Properties::default(), AnyProperty;
+    }
+    others ["kafka_topic", "switch"];
+    check credentials;
+}
+
+section! {
+    /// Where the channel `"logs"` writes.
+    pub struct Logs {
+        /// Folder of the files of records.
+        pub event_dir: PathBuf = PathBuf::from("/var/log/gala-gopher/event"), AbsolutePath;
+    }
+    others ["metric_dir", "meta_dir", "debug_dir", "metric_total_size", "event_total_size", "meta_total_size",
+        "debug_total_size"];
+}
+
+choice! {
+    /// How much the daemon says.
+    pub enum LogLevel("a log level") {
+        /// Everything.
+        Trace = "trace",
+        /// What helps to find a mistake.
+        Debug = "debug",
+        /// What an operator wants to know.
+        Info = "info",
+        /// What may need a hand.
+        Warn = "warn",
+        /// What is lost.
+        Error = "error",
+    }
+}
+
+choice! {
+    /// Whether a probe runs.
+    pub enum Switch("a switch") {
+        /// It runs.
+        On = "on",
+        /// It does not.
+        Off = "off",
+        /// A command decides.
+        Auto = "auto",
+    }
+}
+
+choice! {
+    /// Whether something is captured.
+    pub enum OnOff("a switch") {
+        /// It is.
+        On = "on",
+        /// It is not.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// How the output of a start check is read.
+    pub enum CheckType("a type of check") {
+        /// The first number in it, above 0 for yes.
+        Count = "count",
+    }
+}
+
+choice! {
+    /// Where records go.
+    pub enum Channel("a channel") {
+        /// A topic of Kafka.
+        Kafka = "kafka",
+        /// Files.
+        Logs = "logs",
+        /// Standard output.
+        Stdout = "stdout",
+    }
+}
+
+choice! {
+    /// The form of a record.
+    pub enum Encoding("an encoding that this build writes") {
+        /// One JSON document for each record.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// What a rule does.
+    pub enum Action("an action") {
+        /// The failure becomes a record.
+        Report = "report",
+        /// It does not.
+        Drop = "drop",
+    }
+}
+
+choice! {
+    /// How grave a record is: the names that OpenTelemetry has for it.
+    pub enum Severity("a severity") {
+        /// Worth knowing.
+        Info = "INFO",
+        /// Worth a look.
+        Warn = "WARN",
+        /// Something failed.
+        Error = "ERROR",
+        /// Something is gone.
+        Fatal = "FATAL",
+    }
+}
+
+choice! {
+    /// How requests to Kafka are compressed.
+    pub enum Compression("a compression codec") {
+        /// Not at all.
+        None = "none",
+        /// gzip.
+        Gzip = "gzip",
+        /// Snappy.
+        Snappy = "snappy",
+        /// LZ4.
+        Lz4 = "lz4",
+        /// Zstandard.
+        Zstd = "zstd",
+    }
+}
+
+impl Config {
+    /// Reads a file, then what the command line sets over it, then asks `further` what else is wrong: checks
+    /// that need more than the configuration itself, such as names of system calls. What they find is reported
+    /// together with everything else, at the line of its key.
+    pub fn load(
+        path: &Path,
+        overrides: &[String],
+        further: impl FnOnce(&Self) -> Vec<ConfigError>,
+    ) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        let text = read_file(path, &file).map_err(|error| ConfigErrors(vec![error]))?;
+        Self::parse(&file, &text, overrides, further)
+    }
+
+    /// As `load`, from text; `file` is what its errors call it.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        overrides: &[String],
+        further: impl FnOnce(&Self) -> Vec<ConfigError>,
+    ) -> Result<Self, ConfigErrors> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = Lines::new(file.into(), text);
+        let syntax = syntax::detect(text);
+        let (parsed, libconfig) = match &syntax {
+            Syntax::Toml(note) => (toml::parse(text, &lines, note), false),
+            Syntax::Libconfig(note) => (libconfig::parse(text, &lines, note), true),
+        };
+        // Keys of a file that cannot be read to its end would only add errors that are none.
+        let mut table = parsed.or_else(|errors| ConfigErrors::or(errors, Table::new()))?;
+        let set = overrides.iter().filter_map(|setting| overrides::apply(&mut table, setting).err());
+        let errors: Vec<ConfigError> = set.collect();
+        let sections = Self::docs("", false);
+        let root = Place { file: file.into(), line: 0 };
+        let mut reader = Reader { errors, foreign: Vec::new(), sections, root, libconfig };
+        let mut config = <Self as Section>::read(&mut reader, "", &table);
+        config.foreign = std::mem::take(&mut reader.foreign);
+        for error in further(&config) {
+            let place = tree::find(&table, &error.key).unwrap_or(&reader.root);
+            let at_key = place.error(&error.key, error.message.as_str());
+            reader.errors.push(if error.file.is_empty() { at_key } else { error });
+        }
+        ConfigErrors::or(reader.errors, config)
+    }
+
+    /// The effective configuration as TOML, with `"***"` in place of every secret.
+    pub fn render(&self) -> String {
+        tree::to_toml(&self.show())
+    }
+}
+
+fn read_file(path: &Path, file: &str) -> Result<String, ConfigError> {
+    let place = Place { file: file.into(), line: 0 };
+    let cannot = |error: std::io::Error| place.error("", format!("cannot be read: {error}"));
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path).map_err(cannot)?;
+    opened.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(place.error("", "is larger than 1 MiB; a configuration is not"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+        Place { file: file.into(), line }.error("", "is not UTF-8 here; save the file as UTF-8")
+    })
+}
+
+fn needs_probes(reader: &mut Reader, key: &str, table: &Table) {
+    if tree::get(table, "probes").is_none() {
+        let message = probes::missing(reader.libconfig, "");
+        reader.errors.push(reader.root.error(&read::join(key, "probes"), message));
+    }
+}
+
+fn credentials(reader: &mut Reader, key: &str, table: &Table) {
+    check::both_or_none(reader, key, table, ["username", "password"]);
+    check::both_or_none(reader, key, table, ["cert_file", "private_key"]);
+}
