@@ -1,0 +1,209 @@
+//! Names of the flags and choices that calls on files, descriptors and mounts take.
+//!
+//! The numbers are those of the kernel's user-space headers for x86_64, up to Linux 6.18.
+
+use crate::syscall::kind::{Field, choice, field, flags, wide};
+use crate::syscall::names::names;
+
+names! {
+    /// `open` flags; the two lowest bits are the access mode.
+    OPEN field(Field::Names(0x3, &[
+        (0, "O_RDONLY"), (1, "O_WRONLY"), (2, "O_RDWR")
+    ])) {
+        0x410000 O_TMPFILE, 0x101000 O_SYNC, 0x40 O_CREAT, 0x80 O_EXCL, 0x100 O_NOCTTY, 0x200 O_TRUNC,
+        0x400 O_APPEND, 0x800 O_NONBLOCK, 0x1000 O_DSYNC, 0x2000 O_ASYNC, 0x4000 O_DIRECT,
+        0x8000 O_LARGEFILE, 0x10000 O_DIRECTORY, 0x20000 O_NOFOLLOW, 0x40000 O_NOATIME, 0x80000 O_CLOEXEC,
+        0x200000 O_PATH
+    }
+    /// Descriptor flags of `dup3`, `eventfd2`, `signalfd4`, `timerfd_create` and `inotify_init1`.
+    FD flags {
+        0x800 O_NONBLOCK, 0x80000 O_CLOEXEC, 0x1 EFD_SEMAPHORE
+    }
+    /// What `access` asks for.
+    ACCESS flags {
+        0x0 F_OK, 0x1 X_OK, 0x2 W_OK, 0x4 R_OK
+    }
+    /// Flags of the calls that take a directory descriptor.
+    AT flags {
+        0x100 AT_SYMLINK_NOFOLLOW, 0x400 AT_SYMLINK_FOLLOW, 0x800 AT_NO_AUTOMOUNT, 0x1000 AT_EMPTY_PATH,
+        0x2000 AT_STATX_FORCE_SYNC, 0x4000 AT_STATX_DONT_SYNC, 0x8000 AT_RECURSIVE, 0x10000 AT_EXECVE_CHECK
+    }
+    /// `unlinkat` flags.
+    UNLINK flags {
+        0x200 AT_REMOVEDIR
+    }
+    /// `faccessat2` flags.
+    FACCESS flags {
+        0x100 AT_SYMLINK_NOFOLLOW, 0x200 AT_EACCESS, 0x1000 AT_EMPTY_PATH
+    }
+    /// `name_to_handle_at` flags.
+    HANDLE flags {
+        0x1 AT_HANDLE_MNT_ID_UNIQUE, 0x2 AT_HANDLE_CONNECTABLE, 0x200 AT_HANDLE_FID,
+        0x400 AT_SYMLINK_FOLLOW, 0x1000 AT_EMPTY_PATH
+    }
+    /// `lseek` starting points.
+    WHENCE choice {
+        0 SEEK_SET, 1 SEEK_CUR, 2 SEEK_END, 3 SEEK_DATA, 4 SEEK_HOLE
+    }
+    /// `fallocate` modes.
+    FALLOCATE flags {
+        0x1 FALLOC_FL_KEEP_SIZE, 0x2 FALLOC_FL_PUNCH_HOLE, 0x4 FALLOC_FL_NO_HIDE_STALE,
+        0x8 FALLOC_FL_COLLAPSE_RANGE, 0x10 FALLOC_FL_ZERO_RANGE, 0x20 FALLOC_FL_INSERT_RANGE,
+        0x40 FALLOC_FL_UNSHARE_RANGE, 0x80 FALLOC_FL_WRITE_ZEROES
+    }
+    /// `fadvise64` advice.
+    FADVISE choice {
+        0 POSIX_FADV_NORMAL, 1 POSIX_FADV_RANDOM, 2 POSIX_FADV_SEQUENTIAL, 3 POSIX_FADV_WILLNEED,
+        4 POSIX_FADV_DONTNEED, 5 POSIX_FADV_NOREUSE
+    }
+    /// `flock` operations.
+    FLOCK flags {
+        1 LOCK_SH, 2 LOCK_EX, 4 LOCK_NB, 8 LOCK_UN
+    }
+    /// `fcntl` commands.
+    FCNTL choice {
+        0 F_DUPFD, 1 F_GETFD, 2 F_SETFD, 3 F_GETFL, 4 F_SETFL, 5 F_GETLK, 6 F_SETLK, 7 F_SETLKW, 8 F_SETOWN,
+        9 F_GETOWN, 10 F_SETSIG, 11 F_GETSIG, 15 F_SETOWN_EX, 16 F_GETOWN_EX, 17 F_GETOWNER_UIDS,
+        36 F_OFD_GETLK, 37 F_OFD_SETLK, 38 F_OFD_SETLKW, 1024 F_SETLEASE, 1025 F_GETLEASE, 1026 F_NOTIFY,
+        1027 F_DUPFD_QUERY, 1028 F_CREATED_QUERY, 1029 F_CANCELLK, 1030 F_DUPFD_CLOEXEC, 1031 F_SETPIPE_SZ,
+        1032 F_GETPIPE_SZ, 1033 F_ADD_SEALS, 1034 F_GET_SEALS, 1035 F_GET_RW_HINT, 1036 F_SET_RW_HINT,
+        1037 F_GET_FILE_RW_HINT, 1038 F_SET_FILE_RW_HINT
+    }
+    /// `renameat2` flags.
+    RENAME flags {
+        0x1 RENAME_NOREPLACE, 0x2 RENAME_EXCHANGE, 0x4 RENAME_WHITEOUT
+    }
+    /// Fields that `statx` asks for.
+    STATX flags {
+        0x7ff STATX_BASIC_STATS, 0x1 STATX_TYPE, 0x2 STATX_MODE, 0x4 STATX_NLINK, 0x8 STATX_UID,
+        0x10 STATX_GID, 0x20 STATX_ATIME, 0x40 STATX_MTIME, 0x80 STATX_CTIME, 0x100 STATX_INO,
+        0x200 STATX_SIZE, 0x400 STATX_BLOCKS, 0x800 STATX_BTIME, 0x1000 STATX_MNT_ID, 0x2000 STATX_DIOALIGN,
+        0x4000 STATX_MNT_ID_UNIQUE, 0x8000 STATX_SUBVOL, 0x10000 STATX_WRITE_ATOMIC,
+        0x20000 STATX_DIO_READ_ALIGN
+    }
+    /// `setxattr` flags.
+    XATTR flags {
+        0x1 XATTR_CREATE, 0x2 XATTR_REPLACE
+    }
+    /// Events that `inotify_add_watch` asks for.
+    INOTIFY flags {
+        0xfff IN_ALL_EVENTS, 0x1 IN_ACCESS, 0x2 IN_MODIFY, 0x4 IN_ATTRIB, 0x8 IN_CLOSE_WRITE,
+        0x10 IN_CLOSE_NOWRITE, 0x20 IN_OPEN, 0x40 IN_MOVED_FROM, 0x80 IN_MOVED_TO, 0x100 IN_CREATE,
+        0x200 IN_DELETE, 0x400 IN_DELETE_SELF, 0x800 IN_MOVE_SELF, 0x1000000 IN_ONLYDIR,
+        0x2000000 IN_DONT_FOLLOW, 0x4000000 IN_EXCL_UNLINK, 0x10000000 IN_MASK_CREATE,
+        0x20000000 IN_MASK_ADD, 0x40000000 IN_ISDIR, 0x80000000 IN_ONESHOT
+    }
+    /// `fanotify_init` flags.
+    FANOTIFY_INIT flags {
+        0x1 FAN_CLOEXEC, 0x2 FAN_NONBLOCK, 0x4 FAN_CLASS_CONTENT, 0x8 FAN_CLASS_PRE_CONTENT,
+        0x10 FAN_UNLIMITED_QUEUE, 0x20 FAN_UNLIMITED_MARKS, 0x40 FAN_ENABLE_AUDIT, 0x80 FAN_REPORT_PIDFD,
+        0x100 FAN_REPORT_TID, 0x200 FAN_REPORT_FID, 0x400 FAN_REPORT_DIR_FID, 0x800 FAN_REPORT_NAME,
+        0x1000 FAN_REPORT_TARGET_FID, 0x2000 FAN_REPORT_FD_ERROR, 0x4000 FAN_REPORT_MNT
+    }
+    /// `fanotify_mark` flags.
+    FANOTIFY_MARK flags {
+        0x1 FAN_MARK_ADD, 0x2 FAN_MARK_REMOVE, 0x4 FAN_MARK_DONT_FOLLOW, 0x8 FAN_MARK_ONLYDIR,
+        0x10 FAN_MARK_MOUNT, 0x20 FAN_MARK_IGNORED_MASK, 0x40 FAN_MARK_IGNORED_SURV_MODIFY,
+        0x80 FAN_MARK_FLUSH, 0x100 FAN_MARK_FILESYSTEM, 0x200 FAN_MARK_EVICTABLE, 0x400 FAN_MARK_IGNORE
+    }
+    /// Events that `fanotify_mark` asks for.
+    FANOTIFY_EVENTS wide {
+        0x1 FAN_ACCESS, 0x2 FAN_MODIFY, 0x4 FAN_ATTRIB, 0x8 FAN_CLOSE_WRITE, 0x10 FAN_CLOSE_NOWRITE,
+        0x20 FAN_OPEN, 0x40 FAN_MOVED_FROM, 0x80 FAN_MOVED_TO, 0x100 FAN_CREATE, 0x200 FAN_DELETE,
+        0x400 FAN_DELETE_SELF, 0x800 FAN_MOVE_SELF, 0x1000 FAN_OPEN_EXEC, 0x4000 FAN_Q_OVERFLOW,
+        0x8000 FAN_FS_ERROR, 0x10000 FAN_OPEN_PERM, 0x20000 FAN_ACCESS_PERM, 0x40000 FAN_OPEN_EXEC_PERM,
+        0x100000 FAN_PRE_ACCESS, 0x1000000 FAN_MNT_ATTACH, 0x2000000 FAN_MNT_DETACH,
+        0x8000000 FAN_EVENT_ON_CHILD, 0x10000000 FAN_RENAME, 0x40000000 FAN_ONDIR
+    }
+    /// `sync_file_range` flags.
+    SYNC_RANGE flags {
+        0x1 SYNC_FILE_RANGE_WAIT_BEFORE, 0x2 SYNC_FILE_RANGE_WRITE, 0x4 SYNC_FILE_RANGE_WAIT_AFTER
+    }
+    /// `splice`, `tee` and `vmsplice` flags.
+    SPLICE flags {
+        0x1 SPLICE_F_MOVE, 0x2 SPLICE_F_NONBLOCK, 0x4 SPLICE_F_MORE, 0x8 SPLICE_F_GIFT
+    }
+    /// `preadv2` and `pwritev2` flags.
+    RWF flags {
+        0x1 RWF_HIPRI, 0x2 RWF_DSYNC, 0x4 RWF_SYNC, 0x8 RWF_NOWAIT, 0x10 RWF_APPEND, 0x20 RWF_NOAPPEND,
+        0x40 RWF_ATOMIC, 0x80 RWF_DONTCACHE, 0x100 RWF_NOSIGNAL
+    }
+    /// `epoll_ctl` operations.
+    EPOLL_OP choice {
+        1 EPOLL_CTL_ADD, 2 EPOLL_CTL_DEL, 3 EPOLL_CTL_MOD
+    }
+    /// `memfd_create` flags.
+    MEMFD flags {
+        0x1 MFD_CLOEXEC, 0x2 MFD_ALLOW_SEALING, 0x4 MFD_HUGETLB, 0x8 MFD_NOEXEC_SEAL, 0x10 MFD_EXEC
+    }
+    /// `close_range` flags.
+    CLOSE_RANGE flags {
+        0x2 CLOSE_RANGE_UNSHARE, 0x4 CLOSE_RANGE_CLOEXEC
+    }
+    /// `mount` flags; `MS_MGC_VAL` is a magic number that old programs add.
+    MOUNT wide {
+        0xc0ed0000 MS_MGC_VAL, 0x1 MS_RDONLY, 0x2 MS_NOSUID, 0x4 MS_NODEV, 0x8 MS_NOEXEC,
+        0x10 MS_SYNCHRONOUS, 0x20 MS_REMOUNT, 0x40 MS_MANDLOCK, 0x80 MS_DIRSYNC, 0x100 MS_NOSYMFOLLOW,
+        0x400 MS_NOATIME, 0x800 MS_NODIRATIME, 0x1000 MS_BIND, 0x2000 MS_MOVE, 0x4000 MS_REC,
+        0x8000 MS_SILENT, 0x10000 MS_POSIXACL, 0x20000 MS_UNBINDABLE, 0x40000 MS_PRIVATE, 0x80000 MS_SLAVE,
+        0x100000 MS_SHARED, 0x200000 MS_RELATIME, 0x400000 MS_KERNMOUNT, 0x800000 MS_I_VERSION,
+        0x1000000 MS_STRICTATIME, 0x2000000 MS_LAZYTIME
+    }
+    /// `umount2` flags.
+    UMOUNT flags {
+        0x1 MNT_FORCE, 0x2 MNT_DETACH, 0x4 MNT_EXPIRE, 0x8 UMOUNT_NOFOLLOW
+    }
+    /// `fsopen` flags.
+    FSOPEN flags {
+        0x1 FSOPEN_CLOEXEC
+    }
+    /// `fspick` flags.
+    FSPICK flags {
+        0x1 FSPICK_CLOEXEC, 0x2 FSPICK_SYMLINK_NOFOLLOW, 0x4 FSPICK_NO_AUTOMOUNT, 0x8 FSPICK_EMPTY_PATH
+    }
+    /// `fsconfig` commands.
+    FSCONFIG choice {
+        0 FSCONFIG_SET_FLAG, 1 FSCONFIG_SET_STRING, 2 FSCONFIG_SET_BINARY, 3 FSCONFIG_SET_PATH,
+        4 FSCONFIG_SET_PATH_EMPTY, 5 FSCONFIG_SET_FD, 6 FSCONFIG_CMD_CREATE, 7 FSCONFIG_CMD_RECONFIGURE,
+        8 FSCONFIG_CMD_CREATE_EXCL
+    }
+    /// `fsmount` flags.
+    FSMOUNT flags {
+        0x1 FSMOUNT_CLOEXEC
+    }
+    /// Attributes of a mount that `fsmount` makes.
+    MOUNT_ATTR flags {
+        0x1 MOUNT_ATTR_RDONLY, 0x2 MOUNT_ATTR_NOSUID, 0x4 MOUNT_ATTR_NODEV, 0x8 MOUNT_ATTR_NOEXEC,
+        0x10 MOUNT_ATTR_NOATIME, 0x20 MOUNT_ATTR_STRICTATIME, 0x80 MOUNT_ATTR_NODIRATIME,
+        0x100000 MOUNT_ATTR_IDMAP, 0x200000 MOUNT_ATTR_NOSYMFOLLOW
+    }
+    /// `open_tree` flags.
+    OPEN_TREE flags {
+        0x1 OPEN_TREE_CLONE, 0x80000 OPEN_TREE_CLOEXEC, 0x100 AT_SYMLINK_NOFOLLOW, 0x800 AT_NO_AUTOMOUNT,
+        0x1000 AT_EMPTY_PATH, 0x8000 AT_RECURSIVE
+    }
+    /// `move_mount` flags.
+    MOVE_MOUNT flags {
+        0x1 MOVE_MOUNT_F_SYMLINKS, 0x2 MOVE_MOUNT_F_AUTOMOUNTS, 0x4 MOVE_MOUNT_F_EMPTY_PATH,
+        0x10 MOVE_MOUNT_T_SYMLINKS, 0x20 MOVE_MOUNT_T_AUTOMOUNTS, 0x40 MOVE_MOUNT_T_EMPTY_PATH,
+        0x100 MOVE_MOUNT_SET_GROUP, 0x200 MOVE_MOUNT_BENEATH
+    }
+    /// `swapon` flags; the lowest bits are the priority.
+    SWAP flags {
+        0x8000 SWAP_FLAG_PREFER, 0x10000 SWAP_FLAG_DISCARD, 0x20000 SWAP_FLAG_DISCARD_ONCE,
+        0x40000 SWAP_FLAG_DISCARD_PAGES
+    }
+    /// `pipe2` flags.
+    PIPE flags {
+        0x80 O_NOTIFICATION_PIPE, 0x800 O_NONBLOCK, 0x4000 O_DIRECT, 0x80000 O_CLOEXEC
+    }
+    /// What `fcntl` with `F_SETFL` sets.
+    STATUS flags {
+        0x101000 O_SYNC, 0x400 O_APPEND, 0x800 O_NONBLOCK, 0x1000 O_DSYNC, 0x2000 O_ASYNC, 0x4000 O_DIRECT,
+        0x40000 O_NOATIME
+    }
+    /// `epoll_create1` flags.
+    EPOLL flags {
+        0x80000 EPOLL_CLOEXEC
+    }
+}
