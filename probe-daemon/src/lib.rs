@@ -1,0 +1,21 @@
+//! The event probe's daemon: sees in the kernel where something goes wrong, and delivers one OpenTelemetry log
+//! record for it.
+//!
+//! The flow, left to right: [`source`] → [`event`] → [`pipeline`] → [`record`] → [`encode`] → [`sink`].
+//! [`run`] holds all tasks and channels; [`config`] and [`policy`] say what is captured and where it goes.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod encode;
+pub mod errno;
+pub mod event;
+pub mod meter;
+pub mod pipeline;
+pub mod policy;
+pub mod record;
+pub mod run;
+pub mod sink;
+pub mod source;
+pub mod syscall;

@@ -1,0 +1,193 @@
+//! The command line. In: arguments. Out: an exit code of sysexits.h, and sentences on stderr.
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use probe_daemon::{
+    config::{Config, ConfigErrors, LogLevel, Switch},
+    policy::{self, Policy},
+    run::{self, StartError},
+    sink::kafka,
+    source::kernel::KernelError,
+};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// EX_CONFIG of sysexits.h: the configuration is not valid.
+const CONFIG: u8 = 78;
+/// EX_NOPERM: a privilege is missing.
+const PRIVILEGE: u8 = 77;
+/// EX_UNAVAILABLE: the kernel lacks something.
+const UNAVAILABLE: u8 = 69;
+/// EX_SOFTWARE: anything else.
+const SOFTWARE: u8 = 70;
+
+/// Sees where something goes wrong on this host, and delivers each as one OpenTelemetry log record.
+#[derive(Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 clean stop after SIGTERM or SIGINT, 78 configuration not valid, 77 privilege missing, \
+                  69 kernel lacks something, 70 other failure.\n\
+                  Logs go to stderr; RUST_LOG, where it is set, overrides global.log_level."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    source: Option<Source>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a configuration and print what it means: defaults filled in, rules resolved. Nothing is started.
+    Check(Source),
+}
+
+#[derive(Args)]
+struct Source {
+    /// The configuration: TOML, or the libconfig syntax of gala-gopher's own file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Override one key, such as event.out_channel=stdout or kafka.kafka_broker=10.0.0.5:9092. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match (cli.command, cli.source) {
+        (Some(Command::Check(source)), _) => check(&source),
+        (None, Some(source)) => daemon(&source),
+        (None, None) => {
+            eprintln!("probe-daemon: --config FILE is missing; --help explains");
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// Reads the configuration and resolves its rules: all that is wrong is said at once.
+fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
+    let mut policy = Policy::built_in();
+    let config = Config::load(&source.config, &source.set, |config| {
+        let mut errors = Vec::new();
+        match Policy::resolve(&config.event.syscall) {
+            Ok(resolved) => policy = resolved,
+            Err(found) => errors = found,
+        }
+        errors.extend(kafka::check(config).err());
+        errors
+    })?;
+    Ok((config, policy))
+}
+
+fn check(source: &Source) -> ExitCode {
+    match load(source) {
+        Ok((config, _)) => {
+            print!("{}\n# Failures that are no events, unless a rule reports them:\n{}", config.render(), policy::describe());
+            for name in &config.foreign {
+                println!("# not for this probe: {name}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(errors) => refuse(&errors),
+    }
+}
+
+fn refuse(errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    let count = errors.0.len();
+    eprintln!("probe-daemon: {count} error{} in the configuration; nothing was started", if count == 1 { "" } else { "s" });
+    ExitCode::from(CONFIG)
+}
+
+fn daemon(source: &Source) -> ExitCode {
+    let (config, policy) = match load(source) {
+        Ok(loaded) => loaded,
+        Err(errors) => return refuse(&errors),
+    };
+    log_to_stderr(config.global.log_level);
+    for name in &config.foreign {
+        info!(name, "not for this probe; ignored");
+    }
+    match config.probe.switch {
+        Switch::Off => {
+            info!("the probe is switched off (probes.event.switch); nothing to do");
+            return ExitCode::SUCCESS;
+        }
+        Switch::Auto if !start_check(config.probe.start_check.as_deref()) => {
+            info!("start_check says no (probes.event.switch = auto); nothing to do");
+            return ExitCode::SUCCESS;
+        }
+        Switch::On | Switch::Auto => {}
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "threads cannot be started");
+            return ExitCode::from(SOFTWARE);
+        }
+    };
+    match runtime.block_on(run::run(&config, policy)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(start_error) => {
+            error!("{start_error}");
+            ExitCode::from(match start_error {
+                StartError::Kernel(KernelError::Privilege(_)) => PRIVILEGE,
+                StartError::Kernel(KernelError::Lacks(_)) => UNAVAILABLE,
+                StartError::Kafka(_) => CONFIG,
+                _ => SOFTWARE,
+            })
+        }
+    }
+}
+
+/// Whether the command's output, for which `switch = "auto"` asks, has a first number above 0. Without a command
+/// the answer is yes.
+fn start_check(command: Option<&str>) -> bool {
+    let Some(command) = command else { return true };
+    match std::process::Command::new("/bin/sh").args(["-c", command]).output() {
+        Ok(output) => first_number(&String::from_utf8_lossy(&output.stdout)).is_some_and(|number| number > 0),
+        Err(error) => {
+            warn!(command, %error, "start_check cannot be run");
+            false
+        }
+    }
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    text.split(|character: char| !character.is_ascii_digit()).find(|digits| !digits.is_empty())?.parse().ok()
+}
+
+fn log_to_stderr(level: LogLevel) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.as_str()));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_check_counts() {
+        assert!(start_check(None));
+        assert!(start_check(Some("echo found 2 of 0")));
+        assert!(!start_check(Some("echo 0 of 2")));
+        assert!(!start_check(Some("echo none")));
+        assert!(!start_check(Some("echo 99999999999999999999999")));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

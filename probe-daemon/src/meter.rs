@@ -1,0 +1,98 @@
+//! What every hop has counted, from the kernel's match to the acknowledged record.
+//!
+//! In: one call where something happened. Out: the ledger, which adds up at the end of a run:
+//! matched = sent + lost in the ring; sent = received; received = malformed + lost before the pipeline + records;
+//! and for each sink records = delivered + lost in its queue + lost in delivery.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use probe_common::{Counters, Kind};
+use tracing::info;
+
+/// One running total.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to the total.
+    pub fn add(&self, count: usize) {
+        // A total is read when the tasks that add to it have ended, so no order is needed.
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// The total so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The totals of one run.
+#[derive(Debug, Default)]
+pub struct Meter {
+    kernel: Mutex<[Counters; Kind::ALL.len()]>,
+    /// Records taken out of the ring buffer.
+    pub received: Count,
+    /// Of these, what could not be made into a record.
+    pub malformed: Count,
+    /// Of these, events lost because the pipeline's queue was full.
+    pub lost_pipeline: Count,
+    /// Of these, made into records.
+    pub records: Count,
+    sinks: Mutex<Vec<Arc<SinkMeter>>>,
+}
+
+/// The totals of one sink.
+#[derive(Debug, Default)]
+pub struct SinkMeter {
+    /// The sink's name.
+    pub name: &'static str,
+    /// Records that the sink has for certain: acknowledged by Kafka, written to the file.
+    pub delivered: Count,
+    /// Records lost because the sink's queue was full.
+    pub lost_queue: Count,
+    /// Records that the sink took and could not deliver.
+    pub lost_delivery: Count,
+}
+
+impl Meter {
+    /// Sets what the kernel has counted for one kind, and returns what was set before.
+    pub fn set_kernel(&self, kind: Kind, counters: Counters) -> Counters {
+        let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut kernel[kind as usize], counters)
+    }
+
+    /// Adds a sink to the ledger.
+    pub fn sink(&self, name: &'static str) -> Arc<SinkMeter> {
+        let sink = Arc::new(SinkMeter { name, ..SinkMeter::default() });
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&sink));
+        sink
+    }
+
+    /// Logs the ledger: one line for the host, one for each sink.
+    pub fn log_ledger(&self) {
+        let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = |of: fn(&Counters) -> u64| kernel.iter().map(of).sum::<u64>();
+        info!(
+            matched = sum(|c| c.matched),
+            sent = sum(|c| c.sent),
+            lost_ring = sum(|c| c.lost),
+            received = self.received.get(),
+            malformed = self.malformed.get(),
+            lost_pipeline = self.lost_pipeline.get(),
+            records = self.records.get(),
+            "ledger"
+        );
+        for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            info!(
+                sink = sink.name,
+                delivered = sink.delivered.get(),
+                lost_queue = sink.lost_queue.get(),
+                lost_delivery = sink.lost_delivery.get(),
+                "ledger"
+            );
+        }
+    }
+}

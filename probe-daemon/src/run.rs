@@ -1,0 +1,117 @@
+//! The whole daemon on one page: every task, every channel, and the order in which they end.
+//!
+//! ```text
+//! source::kernel ──[pipeline::QUEUE batches]──► pipeline ──[one queue per sink]──► sink::drive(Kafka)
+//!                                                                             └──► sink::drive(file, stdout)
+//! ```
+//!
+//! A full queue never holds up what fills it: the source drops a batch, the pipeline drops a record for that one
+//! sink, and each counts what it dropped. On SIGTERM or SIGINT the source detaches and delivers what the ring still
+//! holds, the pipeline ends when the source has, each sink ends when the pipeline has; then the ledger is logged.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::{info, warn};
+
+use crate::{
+    config::{Channel, Config},
+    encode::json::Json,
+    meter::Meter,
+    pipeline::{self, Pipeline},
+    policy::Policy,
+    record::resource::Resource,
+    sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
+    source::kernel::{Kernel, KernelError},
+};
+
+/// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel side.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The Kafka client refuses its configuration.
+    #[error("Kafka: {0}")]
+    Kafka(String),
+    /// The event file.
+    #[error("the event file in {0:?} cannot be opened: {1}; logs.event_dir says where it goes")]
+    File(PathBuf, io::Error),
+    /// The operating system.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+}
+
+/// Captures until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// [`StartError`] when it cannot start; once it captures it ends only by a signal.
+pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
+    let meter = Arc::new(Meter::default());
+    let deadline = Deadline::default();
+    let resource = Resource::detect();
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+
+    // Right to left, so that nothing is captured before there is somewhere to put it.
+    let mut sinks = JoinSet::new();
+    let mut queues = Vec::new();
+    for channel in &config.event.out_channel {
+        let meter = meter.sink(channel.as_str());
+        let (queue, records) = Queue::new(Arc::clone(&meter));
+        queues.push(queue);
+        match channel {
+            Channel::Kafka => {
+                let kafka = KafkaSink::new(config, resource.host_id.clone(), deadline.clone(), meter);
+                sinks.spawn(sink::drive(kafka.map_err(StartError::Kafka)?, records))
+            }
+            Channel::Logs => {
+                let dir = &config.logs.event_dir;
+                let file = FileSink::open(dir, meter).await;
+                sinks.spawn(sink::drive(file.map_err(|e| StartError::File(dir.clone(), e))?, records))
+            }
+            Channel::Stdout => sinks.spawn(sink::drive(StdoutSink::new(meter), records)),
+        };
+    }
+    if queues.is_empty() {
+        warn!("event.out_channel names no channel: events are counted and go nowhere");
+    }
+
+    let policy = Arc::new(policy);
+    let kernel = Kernel::attach(policy.kernel())?;
+    let encoder = Json::new(&resource);
+    let (observations, source) = mpsc::channel(pipeline::QUEUE);
+    let pipeline = Pipeline { policy, encoder, queues, meter: Arc::clone(&meter) };
+    let pipeline = tokio::spawn(pipeline.run(source));
+    let (stop, stopped) = watch::channel(false);
+    let interval = config.probe.interval;
+    let kernel = tokio::spawn(kernel.run(observations, Arc::clone(&meter), interval, stopped));
+    info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "capturing");
+
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    info!(signal, patience = ?PATIENCE, "stopping: what is captured is being delivered");
+    deadline.start(PATIENCE);
+    stop.send_replace(true);
+    for (task, ended) in [("source", kernel.await), ("pipeline", pipeline.await)] {
+        if let Err(error) = ended {
+            warn!(task, %error, "a task ended early; the ledger may not add up");
+        }
+    }
+    while let Some(ended) = sinks.join_next().await {
+        if let Err(error) = ended {
+            warn!(task = "sink", %error, "a task ended early; the ledger may not add up");
+        }
+    }
+    meter.log_ledger();
+    Ok(())
+}

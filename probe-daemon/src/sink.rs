@@ -1,0 +1,107 @@
+//! Where records go. Every sink has one bounded queue and one task, [`drive`]; none knows a source or another sink.
+//!
+//! In: encoded records. Out: bytes in Kafka, a file or on stdout, and a count of each record that got there or did
+//! not. A sink that is slow or away fills its own queue only: what finds it full is lost for that sink, counted.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
+
+use crate::meter::SinkMeter;
+
+pub mod file;
+pub mod kafka;
+pub mod stdout;
+
+/// Records that wait for one sink at most.
+const QUEUE: usize = 16 * 1024;
+/// Records that a sink is given at once.
+const BATCH: usize = 512;
+
+/// One record, encoded.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The document, without a trailing newline.
+    pub bytes: Bytes,
+    /// What kind of event it is; a header of the Kafka record.
+    pub event_name: &'static str,
+}
+
+/// When a stopping daemon gives up on what is not delivered. Unset while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Deadline(Arc<OnceLock<Instant>>);
+
+impl Deadline {
+    /// From now on, `patience` is left. Only the first call counts.
+    pub fn start(&self, patience: Duration) {
+        self.0.get_or_init(|| Instant::now() + patience);
+    }
+
+    /// Time left, or none where the daemon is not stopping.
+    pub fn left(&self) -> Option<Duration> {
+        self.0.get().map(|end| end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the time is up.
+    pub fn passed(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+}
+
+/// What a sink does; [`drive`] does the rest.
+pub trait Sink: Send + 'static {
+    /// Takes all records out of the batch and delivers them in order. The sink counts each as delivered or lost,
+    /// now or when it knows. It may wait for as long as it needs, but not past the deadline.
+    fn deliver(&mut self, batch: &mut Vec<Encoded>) -> impl Future<Output = ()> + Send;
+
+    /// Finishes: returns when each record is counted, at the deadline at the latest.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+/// The pipeline's end of a sink's queue.
+pub struct Queue {
+    records: mpsc::Sender<Encoded>,
+    meter: Arc<SinkMeter>,
+}
+
+impl Queue {
+    /// A queue, and the end that [`drive`] takes.
+    pub fn new(meter: Arc<SinkMeter>) -> (Self, mpsc::Receiver<Encoded>) {
+        let (records, receiver) = mpsc::channel(QUEUE);
+        (Self { records, meter }, receiver)
+    }
+
+    /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
+    pub fn offer(&self, record: Encoded) {
+        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.records.try_send(record) {
+            self.meter.lost_queue.add(1);
+        }
+    }
+}
+
+/// Feeds a sink from its queue until the pipeline has closed it, then closes the sink.
+pub async fn drive(mut sink: impl Sink, mut records: mpsc::Receiver<Encoded>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while records.recv_many(&mut batch, BATCH).await > 0 {
+        sink.deliver(&mut batch).await;
+        batch.clear();
+    }
+    sink.close().await;
+}
+
+/// The batch as lines, each with its newline.
+fn lines(batch: &[Encoded]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(batch.iter().map(|record| record.bytes.len() + 1).sum());
+    for record in batch {
+        lines.extend_from_slice(&record.bytes);
+        lines.push(b'\n');
+    }
+    lines
+}

@@ -1,0 +1,270 @@
+//! The kernel as a source: loads the BPF programs, drains their ring buffer, reads their counters.
+//!
+//! In: the resolved policy. Out: batches of [`Observation`] to the pipeline, and [`Counters`] for the ledger. The
+//! reader never waits for what comes after it: when the pipeline's queue is full, the batch is counted as lost.
+
+use std::{sync::Arc, time::Duration};
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
+};
+use probe_common::{COUNTERS, Counters, Kind, OFFSETS, POLICY, RING, RingRecord, SELF_TGID, SyscallPolicy};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::{mpsc, watch},
+    time,
+};
+use tracing::{debug, error, warn};
+
+use crate::{
+    clock::Clock,
+    event::{Observation, TraceEvent},
+    meter::Meter,
+};
+
+mod btf;
+mod host;
+
+/// The BPF object, aligned as its ELF structures need; empty in a build without BPF tools.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bpf-object"));
+
+/// Time between two drains while events arrive: an event waits at most this long, a flood costs no more wake-ups.
+const DRAIN_PAUSE: Duration = Duration::from_millis(4);
+/// Records that one drain takes at most before it lets others run.
+const DRAIN: usize = 16 * 1024;
+/// Observations that are sent to the pipeline at once.
+const BATCH: usize = 256;
+/// After detaching, programs that still run on other CPUs end within this time.
+const LAST_PROGRAMS: Duration = Duration::from_millis(20);
+
+/// Why the kernel side cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The build has no BPF object.
+    #[error("this build has no BPF programs; build the daemon with `cargo xtask build`")]
+    Stub,
+    /// Capabilities that are missing.
+    #[error(
+        "missing privilege: {0}; run the daemon as root, or grant it with AmbientCapabilities= in its systemd unit"
+    )]
+    Privilege(String),
+    /// What the kernel does not have.
+    #[error("this kernel lacks {0}")]
+    Lacks(String),
+    /// The kernel refused something that it should not refuse.
+    #[error("{what}: {detail}")]
+    Refused {
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's answer.
+        detail: String,
+    },
+}
+
+impl KernelError {
+    fn refused(what: &'static str, error: impl std::error::Error) -> Self {
+        let mut detail = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            detail = format!("{detail}: {error}");
+            cause = error.source();
+        }
+        Self::Refused { what, detail }
+    }
+}
+
+/// The loaded and attached programs.
+pub struct Kernel {
+    bpf: Ebpf,
+    ring: AsyncFd<RingBuf<MapData>>,
+    counters: PerCpuArray<MapData, Counters>,
+    link: Option<BtfTracePointLinkId>,
+}
+
+impl Kernel {
+    /// Loads and attaches the programs; from here on events are captured.
+    ///
+    /// # Errors
+    /// [`KernelError`], which says what is missing and what to do.
+    pub fn attach(policy: &[SyscallPolicy]) -> Result<Self, KernelError> {
+        host::check()?;
+        if OBJECT.is_empty() {
+            return Err(KernelError::Stub);
+        }
+        let types = btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
+        let (offsets, missing) = btf::offsets(&types);
+        drop(types);
+        if !missing.is_empty() {
+            warn!(fields = missing.join(", "), "this kernel does not have all fields; what needs them stays 0");
+        }
+        let own = std::process::id();
+        let btf = aya::Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
+        let mut bpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .verifier_log_level(VerifierLogLevel::DISABLE)
+            .override_global(OFFSETS, &offsets, true)
+            .override_global(SELF_TGID, &own, true)
+            .load(OBJECT)
+            .map_err(|e| KernelError::refused("loading the BPF object", e))?;
+
+        let mut table: Array<_, SyscallPolicy> = typed_map(&mut bpf, POLICY)?;
+        for (number, policy) in (0u32..).zip(policy) {
+            table.set(number, policy, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
+        }
+        let ring = RingBuf::try_from(take_map(&mut bpf, RING)?)
+            .map_err(|e| KernelError::refused("mapping the ring buffer", e))?;
+        #[expect(deprecated, reason = "the new form is unsafe; a RingBuf owns its descriptor until it is dropped")]
+        let ring = AsyncFd::with_interest(ring, Interest::READABLE)
+            .map_err(|e| KernelError::refused("polling the ring buffer", e))?;
+        let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
+            .map_err(|e| KernelError::refused("opening the counters", e))?;
+        let link = Some(attach_tracepoint(&mut bpf, &btf, "sys_exit")?);
+        Ok(Self { bpf, ring, counters, link })
+    }
+
+    /// Captures until `stop` turns true, then detaches and delivers what the ring still holds.
+    pub async fn run(
+        mut self,
+        pipeline: mpsc::Sender<Vec<Observation>>,
+        meter: Arc<Meter>,
+        interval: Duration,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut sweep = time::interval(interval);
+        sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        while !*stop.borrow_and_update() {
+            tokio::select! {
+                ready = self.ring.readable_mut() => match ready {
+                    Ok(mut guard) => {
+                        let drained = drain(guard.get_inner_mut(), &meter, |batch| {
+                            let lost = batch.len();
+                            if pipeline.try_send(batch).is_err() {
+                                meter.lost_pipeline.add(lost);
+                            }
+                        });
+                        if drained == Drained::All {
+                            guard.clear_ready();
+                            // Events that come meanwhile wait in the ring; none of them costs a wake-up.
+                            time::sleep(DRAIN_PAUSE).await;
+                        } else {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    Err(error) => {
+                        error!(%error, "the ring buffer cannot be polled; events are lost until a restart");
+                        break;
+                    }
+                },
+                _ = sweep.tick() => self.count(&meter),
+                _ = stop.changed() => {}
+            }
+        }
+        self.detach();
+        time::sleep(LAST_PROGRAMS).await;
+        let mut rest = Vec::new();
+        while drain(self.ring.get_mut(), &meter, |batch| rest.push(batch)) == Drained::Some {}
+        for batch in rest {
+            let lost = batch.len();
+            // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
+            if pipeline.send(batch).await.is_err() {
+                meter.lost_pipeline.add(lost);
+            }
+        }
+        self.count(&meter);
+    }
+
+    fn detach(&mut self) {
+        let Some(link) = self.link.take() else { return };
+        let Some(Ok(program)) = self.bpf.program_mut("sys_exit").map(<&mut BtfTracePoint>::try_from) else { return };
+        if let Err(error) = program.detach(link) {
+            warn!(%error, "a program could not be detached; it ends with the daemon");
+        }
+    }
+
+    /// Takes over the kernel's counters, and says when the ring has lost more.
+    fn count(&self, meter: &Meter) {
+        for kind in Kind::ALL {
+            let total = match self.counters.get(&(kind as u32), 0) {
+                Ok(values) => values.iter().fold(Counters::default(), |sum, cpu| Counters {
+                    matched: sum.matched + cpu.matched,
+                    sent: sum.sent + cpu.sent,
+                    lost: sum.lost + cpu.lost,
+                }),
+                Err(error) => {
+                    warn!(%error, "the kernel's counters cannot be read");
+                    return;
+                }
+            };
+            let before = meter.set_kernel(kind, total);
+            if total.lost > before.lost {
+                let lost = total.lost - before.lost;
+                warn!(family = kind.name(), lost, total = total.lost, "events lost: the ring buffer was full");
+            }
+        }
+    }
+}
+
+#[derive(Eq, PartialEq)]
+enum Drained {
+    All,
+    Some,
+}
+
+/// Takes records out of the ring, until it is empty or [`DRAIN`] records are out.
+fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Vec<Observation>)) -> Drained {
+    let clock = Clock::now();
+    let mut batch = Vec::new();
+    let mut taken = 0;
+    while taken < DRAIN {
+        let Some(bytes) = ring.next() else { break };
+        taken += 1;
+        match RingRecord::parse(&bytes) {
+            Ok(record) => batch.push(Observation {
+                time: clock.wall(record.header.head.finish),
+                event: TraceEvent::from(&record),
+            }),
+            Err(error) => {
+                meter.malformed.add(1);
+                debug!(%error, "a record of the ring buffer cannot be read");
+            }
+        }
+        drop(bytes);
+        if batch.len() == BATCH {
+            deliver(std::mem::take(&mut batch));
+        }
+    }
+    if !batch.is_empty() {
+        deliver(batch);
+    }
+    meter.received.add(taken);
+    if taken < DRAIN { Drained::All } else { Drained::Some }
+}
+
+fn take_map(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, KernelError> {
+    bpf.take_map(name)
+        .ok_or_else(|| KernelError::Refused { what: "the BPF object", detail: format!("has no map {name}") })
+}
+
+fn typed_map<V: aya::Pod>(bpf: &mut Ebpf, name: &'static str) -> Result<Array<MapData, V>, KernelError> {
+    Array::try_from(take_map(bpf, name)?).map_err(|e| KernelError::refused("opening a map", e))
+}
+
+fn attach_tracepoint(
+    bpf: &mut Ebpf,
+    btf: &aya::Btf,
+    name: &'static str,
+) -> Result<BtfTracePointLinkId, KernelError> {
+    let missing = || KernelError::Refused { what: "the BPF object", detail: format!("has no program {name}") };
+    let program: &mut BtfTracePoint = bpf
+        .program_mut(name)
+        .ok_or_else(missing)?
+        .try_into()
+        .map_err(|e: ProgramError| KernelError::refused("the BPF object", e))?;
+    program.load(name, btf).map_err(|error| match error {
+        ProgramError::Btf(_) => KernelError::Lacks(format!("the tracepoint {name}")),
+        error => KernelError::refused("loading a program", error),
+    })?;
+    program.attach().map_err(|e| KernelError::refused("attaching a program", e))
+}

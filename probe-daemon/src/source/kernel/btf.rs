@@ -1,0 +1,120 @@
+//! Finds the fields of the running kernel's structures.
+//!
+//! In: the kernel's own type information (BTF). Out: [`Offsets`] for the BPF side, and the names of what this
+//! kernel does not have.
+
+use btf_rs::{Btf, BtfType, Struct, Type};
+use probe_common::Offsets;
+
+/// Resolves every field that the BPF side reads. What the kernel lacks is listed second, by its path.
+pub fn offsets(btf: &Btf) -> (Offsets, Vec<&'static str>) {
+    let mut missing = Vec::new();
+    let offsets = Offsets::resolve(|path| {
+        let found = find(btf, path);
+        if found.is_none() {
+            missing.push(path);
+        }
+        found
+    });
+    (offsets, missing)
+}
+
+/// `struct.member.member[index]` to its offset, or `sizeof struct` to its size, in bytes.
+fn find(btf: &Btf, path: &str) -> Option<u32> {
+    if let Some(name) = path.strip_prefix("sizeof ") {
+        return u32::try_from(named_struct(btf, name)?.size()).ok();
+    }
+    let mut names = path.split('.');
+    let mut current = Type::Struct(named_struct(btf, names.next()?)?);
+    let mut offset = 0;
+    for name in names {
+        let (name, index) = match name.split_once('[') {
+            Some((name, index)) => (name, index.strip_suffix(']')?.parse().ok()?),
+            None => (name, 0),
+        };
+        let (bits, member) = member(btf, &current, name)?;
+        offset += bits / 8;
+        current = member;
+        if let Type::Array(array) = &current
+            && index > 0
+        {
+            let element = size(btf, &resolved(btf, array)?)?;
+            offset += index * element;
+        }
+    }
+    Some(offset)
+}
+
+fn named_struct(btf: &Btf, name: &str) -> Option<Struct> {
+    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|found| match found {
+        Type::Struct(found) => Some(found),
+        _ => None,
+    })
+}
+
+/// A member by name, also inside anonymous structs and unions: its offset in bits, and its type.
+fn member(btf: &Btf, outer: &Type, name: &str) -> Option<(u32, Type)> {
+    let (Type::Struct(outer) | Type::Union(outer)) = outer else { return None };
+    for member in &outer.members {
+        let member_name = btf.resolve_name(member).unwrap_or_default();
+        let inner = resolved(btf, member)?;
+        if member_name == name {
+            return Some((member.bit_offset(), inner));
+        }
+        if member_name.is_empty()
+            && let Some((bits, found)) = self::member(btf, &inner, name)
+        {
+            return Some((member.bit_offset() + bits, found));
+        }
+    }
+    None
+}
+
+/// The type that this one refers to, typedefs and qualifiers taken off.
+fn resolved(btf: &Btf, from: &dyn BtfType) -> Option<Type> {
+    let mut current = btf.resolve_chained_type(from).ok()?;
+    // Deeper than any chain of typedefs and qualifiers in the kernel; ends a loop in broken BTF.
+    for _ in 0..32 {
+        current = match &current {
+            Type::Typedef(next) => btf.resolve_chained_type(next).ok()?,
+            Type::Const(next) | Type::Volatile(next) | Type::Restrict(next) => {
+                btf.resolve_chained_type(next).ok()?
+            }
+            Type::TypeTag(next) => btf.resolve_chained_type(next).ok()?,
+            _ => return Some(current),
+        };
+    }
+    None
+}
+
+fn size(btf: &Btf, of: &Type) -> Option<u32> {
+    match of {
+        // The daemon runs on 64-bit kernels only.
+        Type::Ptr(_) => Some(8),
+        Type::Int(int) => u32::try_from(int.size()).ok(),
+        Type::Struct(found) | Type::Union(found) => u32::try_from(found.size()).ok(),
+        Type::Array(array) => Some(u32::try_from(array.len()).ok()? * size(btf, &resolved(btf, array)?)?),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_every_field_and_no_invented_one() {
+        let Ok(btf) = Btf::from_file("/sys/kernel/btf/vmlinux") else {
+            eprintln!("this kernel has no BTF: nothing to compare");
+            return;
+        };
+        let (offsets, missing) = offsets(&btf);
+        assert_eq!(missing, Vec::<&str>::new());
+        assert_eq!(offsets.signal_sid, offsets.signal_tgid + 16, "pointers of 8 bytes, two apart");
+        assert_eq!(offsets.upid_nr, 0);
+        assert_eq!(offsets.upid_size, 16);
+        assert_eq!(find(&btf, "task_struct.no_such_field"), None);
+        assert_eq!(find(&btf, "sizeof no_such_struct"), None);
+        assert_eq!(find(&btf, "task_struct.tgid.deeper"), None);
+    }
+}
