@@ -26,6 +26,12 @@ impl Clock {
         Self { offset: best.1 }
     }
 
+    /// A clock whose two sides are that far apart, in nanoseconds.
+    #[cfg(test)]
+    pub fn with_offset(offset: i64) -> Self {
+        Self { offset }
+    }
+
     /// Nanoseconds since the Unix epoch at `boot` nanoseconds of `CLOCK_BOOTTIME`.
     pub fn wall(self, boot: u64) -> u64 {
         boot.saturating_add_signed(self.offset)

@@ -10,11 +10,10 @@ use serde::{
     Serialize, Serializer,
     ser::{SerializeMap, SerializeStruct},
 };
-use serde_json::{Map, Value};
 
 use crate::{
     errno,
-    syscall::{self, Captured, SockAddr, Syscall},
+    syscall::{self, Args, Captured, SockAddr, Syscall},
 };
 
 /// What a source saw, and when: nanoseconds since the Unix epoch.
@@ -112,7 +111,7 @@ pub struct TraceEvent {
     /// Return of the system call on `CLOCK_BOOTTIME` in nanoseconds.
     pub finish: u64,
     /// Decoded arguments by name, in order.
-    pub args: Map<String, Value>,
+    pub args: Args,
     /// The argument that a sentence names, such as `"/etc/shadow"` or `10.0.0.5:443`.
     pub subject: Option<String>,
     /// The first path among the arguments.

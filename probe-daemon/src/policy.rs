@@ -4,8 +4,6 @@
 //! number: bits for the kernel, severities for the records. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use std::collections::HashMap;
-
 use probe_common::{ERRNO_BITS, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
 
 use crate::{
@@ -19,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Policy {
     kernel: Vec<SyscallPolicy>,
-    severities: HashMap<(u32, u32), Severity>,
+    severities: Vec<[Severity; ERRNO_BITS as usize]>,
 }
 
 /// One line of the built-in table: these errors of these system calls (all, where none is named) are dropped.
@@ -135,14 +133,16 @@ impl Policy {
                 policy
             })
             .collect();
-        let mut policy = Self { kernel, severities: HashMap::new() };
+        let severities = std::array::from_fn(|errno| record::default_severity(errno as u32));
+        let mut policy = Self { kernel, severities: vec![severities; SYSCALL_SLOTS as usize] };
         for line in &ORDINARY {
             let named = line.syscalls.iter().filter_map(|name| Some(syscall::parse(name)?.number));
             let slots: Vec<u32> =
                 if line.syscalls.is_empty() { (0..SYSCALL_SLOTS).collect() } else { named.collect() };
             for slot in slots {
                 for errno in line.errnos.iter().filter_map(|name| errno::parse(name)) {
-                    policy.decide(slot, errno, false, None);
+                    // Whoever asks for an ordinary failure all the same only wants to know.
+                    policy.decide(slot, errno, false, Some(Severity::Info));
                 }
             }
         }
@@ -153,10 +153,11 @@ impl Policy {
         if let Some(policy) = self.kernel.get_mut(slot as usize) {
             policy.set(errno, report);
         }
-        match severity {
-            Some(severity) => self.severities.insert((slot, errno), severity),
-            None => self.severities.remove(&(slot, errno)),
-        };
+        if let Some(severity) = severity
+            && let Some(of_errno) = self.severities.get_mut(slot as usize).and_then(|slot| slot.get_mut(errno as usize))
+        {
+            *of_errno = severity;
+        }
     }
 
     /// What the kernel side needs: one entry for each system call number, the last for all unknown ones.
@@ -164,19 +165,10 @@ impl Policy {
         &self.kernel
     }
 
-    /// How grave this failure is: as a rule says, else as the error itself suggests.
+    /// How grave this failure is: as a rule says, else as the built-in table or the error itself suggests.
     pub fn severity(&self, number: u32, errno: u32) -> Severity {
-        let slot = number.min(SYSCALL_OTHER);
-        self.severities.get(&(slot, errno)).copied().unwrap_or_else(|| self.default_severity(slot, errno))
-    }
-
-    /// An ordinary failure that a rule asked for is only worth knowing.
-    fn default_severity(&self, slot: u32, errno: u32) -> Severity {
-        let ordinary = ORDINARY.iter().any(|line| {
-            let named = line.syscalls.iter().any(|name| syscall::parse(name).is_some_and(|s| s.number == slot));
-            (line.syscalls.is_empty() || named) && line.errnos.contains(&errno::name(errno))
-        });
-        if ordinary { Severity::Info } else { record::default_severity(errno) }
+        let slot = self.severities.get(number.min(SYSCALL_OTHER) as usize);
+        slot.and_then(|slot| slot.get(errno as usize)).copied().unwrap_or_else(|| record::default_severity(errno))
     }
 }
 

@@ -8,13 +8,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use serde_json::Value;
+use serde::Serialize;
 use ulid::Ulid;
 
 use crate::{
     clock::Clock,
     errno,
     event::{Observation, Severity, TraceEvent},
+    syscall::Args,
 };
 
 pub mod resource;
@@ -27,9 +28,47 @@ pub const VALUE_LEN: usize = 4096;
 /// The longest body, in bytes.
 pub const BODY_LEN: usize = 8192;
 
+/// The value of an attribute. Borrows from the event, since most records are encoded at once and forgotten.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value<'a> {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// The arguments of a system call, by name.
+    Args(&'a Args),
+}
+
+impl From<u32> for Value<'_> {
+    fn from(number: u32) -> Self {
+        Self::Int(number.into())
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Value<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::Text(text)
+    }
+}
+
 /// A log record, before any encoding.
 #[derive(Clone, Debug)]
-pub struct LogRecord {
+pub struct LogRecord<'a> {
     /// When it happened: nanoseconds since the Unix epoch.
     pub timestamp: u64,
     /// When the daemon saw it: nanoseconds since the Unix epoch.
@@ -41,15 +80,15 @@ pub struct LogRecord {
     /// One sentence for people.
     pub body: String,
     /// The same for programs; no key twice.
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<(&'static str, Value<'a>)>,
 }
 
-impl LogRecord {
+impl<'a> LogRecord<'a> {
     /// Makes the record of one failed system call. `id` is unique, `clock` relates process start to wall time.
-    pub fn new(seen: &Observation, severity: Severity, id: Ulid, observed: u64, clock: Clock) -> Self {
+    pub fn new(seen: &'a Observation, severity: Severity, id: Ulid, observed: u64, clock: Clock) -> Self {
         let event = &seen.event;
         let mut attributes = Vec::with_capacity(24);
-        let mut put = |key, value: Value| attributes.push((key, value));
+        let mut put = |key, value: Value<'a>| attributes.push((key, value));
         put("event.name", SYSCALL_FAILURE.into());
         put("log.record.uid", id.to_string().into());
         put("process.pid", event.pid.into());
@@ -58,7 +97,7 @@ impl LogRecord {
             put("process.parent_pid", parent.into());
         }
         if event.session > 0 {
-            put("process.session_leader.pid", event.session.into());
+            put("process.session_leader.pid", Value::Int(event.session.into()));
         }
         if let Some(start) = event.process_start {
             put("process.creation.time", rfc3339(clock.wall(start)).into());
@@ -73,20 +112,20 @@ impl LogRecord {
         put("gala_gopher.syscall.name", event.syscall_name().into());
         put("gala_gopher.syscall.number", event.nr.into());
         put("gala_gopher.syscall.errno", event.errno.into());
-        put("gala_gopher.syscall.return", event.ret.into());
-        put("gala_gopher.syscall.args", Value::Object(event.args.clone()));
+        put("gala_gopher.syscall.return", Value::Int(event.ret));
+        put("gala_gopher.syscall.args", Value::Args(&event.args));
         if event.truncated {
-            put("gala_gopher.syscall.args_truncated", true.into());
+            put("gala_gopher.syscall.args_truncated", Value::Bool(true));
         }
         if let Some(path) = &event.path {
             put("file.path", cut(path, VALUE_LEN).into());
         }
         if let Some((address, port)) = event.peer.as_ref().and_then(|peer| Some((peer.ip()?, peer.port()?))) {
             put("network.peer.address", address.to_string().into());
-            put("network.peer.port", port.into());
+            put("network.peer.port", u32::from(port).into());
         }
         put("gala_gopher.pid_ns", event.pid_ns.into());
-        put("gala_gopher.occurrences", 1.into());
+        put("gala_gopher.occurrences", Value::Int(1));
         Self {
             timestamp: seen.time,
             observed,
@@ -126,3 +165,6 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     let end = text.floor_char_boundary(limit.saturating_sub('…'.len_utf8()));
     Cow::Owned(format!("{}…", &text[..end]))
 }
+
+#[cfg(test)]
+mod tests;

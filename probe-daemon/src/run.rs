@@ -44,6 +44,9 @@ pub enum StartError {
     /// The event file.
     #[error("the event file in {0:?} cannot be opened: {1}; logs.event_dir says where it goes")]
     File(PathBuf, io::Error),
+    /// The description of this host.
+    #[error("the description of this host cannot be encoded: {0}")]
+    Resource(String),
     /// The operating system.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -86,7 +89,7 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
 
     let policy = Arc::new(policy);
     let kernel = Kernel::attach(policy.kernel())?;
-    let encoder = Json::new(&resource);
+    let encoder = Json::new(&resource).map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, source) = mpsc::channel(pipeline::QUEUE);
     let pipeline = Pipeline { policy, encoder, queues, meter: Arc::clone(&meter) };
     let pipeline = tokio::spawn(pipeline.run(source));

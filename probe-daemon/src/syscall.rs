@@ -17,7 +17,7 @@ mod tests;
 
 pub use class::Class;
 pub(crate) use closest::closest;
-pub use decode::{Captured, decode, path, peer};
+pub use decode::{Args, Captured, decode, path, peer};
 pub use flag::signal_name;
 pub use kind::{Field, Flags, Kind, Names};
 pub use sockaddr::{SockAddr, UnixName};

@@ -5,39 +5,46 @@
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::record::{LogRecord, resource::Resource};
+use crate::record::{LogRecord, Value, resource::Resource};
+
+/// More than most records need, so that few grow while they are written.
+const CAPACITY: usize = 1536;
 
 /// Encodes records of one host.
 pub struct Json {
-    /// The resource's attributes, with gala-gopher's spellings first.
-    resource: Vec<(&'static str, Value)>,
+    /// The resource, encoded once.
+    resource: Box<RawValue>,
 }
 
 impl Json {
     /// An encoder for records of this host.
-    pub fn new(resource: &Resource) -> Self {
-        let value = |wanted: &str| {
-            resource.attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value.clone())
-        };
-        let spellings = [("host.hostname", value("host.name")), ("host.machineid", value("host.id"))];
-        let own = spellings.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        Self { resource: own.chain(resource.attributes.iter().cloned()).collect() }
+    ///
+    /// # Errors
+    /// None is known: a resource is made of texts.
+    pub fn new(resource: &Resource) -> serde_json::Result<Self> {
+        let value = |wanted| resource.attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value);
+        let own = [("host.hostname", value("host.name")), ("host.machineid", value("host.id"))];
+        let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let all = own.chain(resource.attributes.iter().map(|(key, value)| (*key, value)));
+        Ok(Self { resource: to_raw_value(&Object(all.collect()))? })
     }
 
     /// One line of JSON, without its newline.
     ///
     /// # Errors
-    /// None is known: every part of a record is a string, a number or made of those.
-    pub fn encode(&self, record: &LogRecord) -> serde_json::Result<Bytes> {
-        serde_json::to_vec(&Document { record, resource: &self.resource }).map(Bytes::from)
+    /// None is known: every part of a record is a text, a number or made of those.
+    pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
+        let mut bytes = Vec::with_capacity(CAPACITY);
+        serde_json::to_writer(&mut bytes, &Document { record, resource: &self.resource })?;
+        Ok(bytes.into())
     }
 }
 
 struct Document<'a> {
-    record: &'a LogRecord,
-    resource: &'a [(&'static str, Value)],
+    record: &'a LogRecord<'a>,
+    resource: &'a RawValue,
 }
 
 impl Serialize for Document<'_> {
@@ -49,17 +56,25 @@ impl Serialize for Document<'_> {
         out.serialize_entry("SeverityText", record.severity.text())?;
         out.serialize_entry("SeverityNumber", &record.severity.number())?;
         out.serialize_entry("EventName", record.event_name)?;
-        out.serialize_entry("Resource", &Attributes(self.resource))?;
+        out.serialize_entry("Resource", self.resource)?;
         out.serialize_entry("Attributes", &Attributes(&record.attributes))?;
         out.serialize_entry("Body", &record.body)?;
         out.end()
     }
 }
 
-struct Attributes<'a>(&'a [(&'static str, Value)]);
+struct Attributes<'a>(&'a [(&'static str, Value<'a>)]);
 
 impl Serialize for Attributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+struct Object<'a>(Vec<(&'a str, &'a String)>);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }

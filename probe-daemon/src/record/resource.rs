@@ -4,15 +4,13 @@
 
 use std::fs;
 
-use serde_json::Value;
-
 /// Attributes of the host, in order; no key twice.
 #[derive(Clone, Debug, Default)]
 pub struct Resource {
     /// `host.id`, which is also the key of a Kafka record; none where the host has no machine id.
     pub host_id: Option<String>,
     /// All attributes, under OpenTelemetry's names.
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<(&'static str, String)>,
 }
 
 impl Resource {
@@ -42,7 +40,7 @@ impl Resource {
             ("gala_gopher.dmi.product", read_line("/sys/class/dmi/id/product_name")),
         ];
         let attributes =
-            all.into_iter().filter_map(|(key, value)| Some((key, Value::from(value?)))).collect();
+            all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
         Self { host_id, attributes }
     }
 }

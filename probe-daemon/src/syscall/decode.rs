@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::flag::{name_of, signal_name};
 use super::kind::{Kind, Names};
@@ -65,14 +66,33 @@ impl Captured<'_> {
     }
 }
 
-/// The arguments of a call by name, in the order of the registers; of an unknown call, `arg0` to `arg5`.
-pub fn decode(number: u32, captured: &Captured<'_>) -> Map<String, Value> {
+/// Names of the arguments of a call that is not known.
+const RAW: [&str; MAX_ARGS] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
+
+/// The arguments of a call by name, in the order of the registers. Serialises to a JSON object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Args(pub Vec<(&'static str, Value)>);
+
+impl Args {
+    /// The argument of that name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+impl Serialize for Args {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// Decodes the arguments of a call; of an unknown call, the registers as `arg0` to `arg5`.
+pub fn decode(number: u32, captured: &Captured<'_>) -> Args {
     let Some(call) = lookup(number) else {
-        let raw = captured.registers.iter().enumerate();
-        return raw.map(|(index, register)| (format!("arg{index}"), hex(*register))).collect();
+        return Args(RAW.into_iter().zip(captured.registers).map(|(name, register)| (name, hex(register))).collect());
     };
     let args = call.args.iter().enumerate();
-    args.filter_map(|(index, arg)| Some((arg.name.to_owned(), value(arg.kind, index, captured)?))).collect()
+    Args(args.filter_map(|(index, arg)| Some((arg.name, value(arg.kind, index, captured)?))).collect())
 }
 
 /// The first path of a call that could be read.

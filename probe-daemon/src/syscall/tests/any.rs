@@ -42,18 +42,18 @@ proptest! {
         let captured = Captured { registers, memory: memory.each_ref().map(Option::as_deref), truncated };
         let args = decode(number, &captured);
         let text = serde_json::to_string(&args).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), Value::Object(args.clone()));
+        prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), serde_json::to_value(&args).unwrap());
         match lookup(number) {
             Some(call) => {
-                prop_assert!(args.len() <= call.args.len());
-                for name in args.keys() {
-                    prop_assert!(call.args.iter().any(|arg| arg.name == name));
+                prop_assert!(args.0.len() <= call.args.len());
+                for (name, _) in &args.0 {
+                    prop_assert!(call.args.iter().any(|arg| arg.name == *name));
                 }
             }
-            None => prop_assert_eq!(args.len(), 6),
+            None => prop_assert_eq!(args.0.len(), 6),
         }
         // Encoders downstream carry integers as signed 64-bit numbers.
-        for value in args.values() {
+        for (_, value) in &args.0 {
             prop_assert!(!value.is_number() || value.is_i64(), "{}", value);
         }
         let words = summary(number, &captured);

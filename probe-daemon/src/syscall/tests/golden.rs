@@ -2,17 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Captured, SockAddr, decode, path, peer, summary};
+use super::super::{Args, Captured, SockAddr, decode, path, peer, summary};
 use super::{captured, number};
 
 const AT_FDCWD: u64 = 0xffff_ff9c;
 const MINUS_ONE: u64 = u64::MAX;
 const ADDR: u64 = 0x7ffd_0000_1000;
 
+fn json(args: &Args) -> Value {
+    serde_json::to_value(args).unwrap()
+}
+
 #[track_caller]
 fn check(name: &str, registers: &[u64], memory: &[(usize, &[u8])], args: Value, words: Option<&str>) {
     let seen = captured(registers, memory);
-    assert_eq!(Value::Object(decode(number(name), &seen)), args, "{name}");
+    assert_eq!(json(&decode(number(name), &seen)), args, "{name}");
     assert_eq!(summary(number(name), &seen).as_deref(), words, "{name}");
 }
 
@@ -82,7 +86,7 @@ fn b9_execve_names_the_program() {
 fn b9_an_unknown_number_keeps_its_registers() {
     let seen = captured(&[1, 0, MINUS_ONE], &[]);
     let raw = json!({"arg0": "0x1", "arg1": "0x0", "arg2": "0xffffffffffffffff", "arg3": "0x0", "arg4": "0x0", "arg5": "0x0"});
-    assert_eq!(Value::Object(decode(999, &seen)), raw);
+    assert_eq!(json(&decode(999, &seen)), raw);
     assert_eq!((summary(999, &seen), path(999, &seen), peer(999, &seen)), (None, None, None));
 }
 
@@ -399,7 +403,7 @@ fn calls_with_a_descriptor_and_a_name_give_both() {
 fn strings_from_outside_break_neither_json_nor_the_sentence() {
     let bytes: &[u8] = b"/a\"b\\\n\x1b[31m\xff\xe2\x80\xae";
     let seen = captured(&[1], &[(0, bytes)]);
-    assert_eq!(decode(number("unlink"), &seen)["pathname"], "/a\"b\\\n\x1b[31m\u{fffd}\u{202e}");
+    assert_eq!(json(&decode(number("unlink"), &seen))["pathname"], "/a\"b\\\n\x1b[31m\u{fffd}\u{202e}");
     let words = "\"/a\\\"b\\\\\\n\\u{1b}[31m\u{fffd}\\u{202e}\"";
     assert_eq!(summary(number("unlink"), &seen).as_deref(), Some(words));
     assert_eq!(path(number("unlink"), &seen).as_deref(), Some("/a\"b\\\n\x1b[31m\u{fffd}\u{202e}"));
@@ -415,7 +419,7 @@ fn a_cut_string_ends_at_a_whole_character_and_says_so() {
         (b"/abc", 1, "/abc", "\"/abc\"..."),
     ] {
         let seen = Captured { truncated, ..captured(&[1], &[(0, bytes)]) };
-        assert_eq!(decode(number("rmdir"), &seen)["pathname"], text, "{bytes:?}");
+        assert_eq!(json(&decode(number("rmdir"), &seen))["pathname"], text, "{bytes:?}");
         assert_eq!(summary(number("rmdir"), &seen).as_deref(), Some(words), "{bytes:?}");
     }
 }

@@ -1,0 +1,169 @@
+//! Records of known events, and of any event.
+
+use probe_common::{Kind, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
+use proptest::prelude::*;
+use serde_json::Value as Json;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::{resource::Resource, *};
+use crate::{encode, policy::Policy};
+
+const START: u64 = 5_000_000_000;
+
+/// A ring record of a call, as the kernel side would write it.
+fn ring_record(number: u32, errno: u32, comm: &[u8], registers: [u64; 6], memory: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut header = RingHeader::new_zeroed();
+    header.tag = Kind::Syscall.tag();
+    header.registers = registers;
+    (header.euid, header.parent, header.start_time) = (1000, 4000, START);
+    let head = &mut header.head;
+    (head.pid, head.tid, head.ns_pid) = (4243, 4242, 7);
+    (head.uid, head.gid, head.nr, head.errno) = (1000, 1000, number, errno);
+    (head.ret, head.sid, head.pid_ns) = (errno.wrapping_neg(), 4000, 4_026_531_836);
+    (head.start, head.finish) = (START + 10, START + 10);
+    head.comm[..comm.len()].copy_from_slice(comm);
+    let mut tail = Vec::new();
+    for &(index, bytes) in memory {
+        header.captured |= 1 << index;
+        header.memory_len[index] = u16::try_from(bytes.len()).unwrap();
+        tail.extend_from_slice(bytes);
+    }
+    header.length = u32::try_from(size_of::<RingHeader>() + tail.len()).unwrap();
+    [header.as_bytes(), &tail].concat()
+}
+
+fn host() -> Resource {
+    let attributes = [("host.name", "hh131"), ("host.id", "3c4562092d9e4644b08905a2eaefa138"), ("os.type", "linux")];
+    Resource {
+        host_id: Some(attributes[1].1.to_owned()),
+        attributes: attributes.map(|(key, value)| (key, value.to_owned())).into(),
+    }
+}
+
+/// The record of an event as it goes out, one second after boot time began at the Unix epoch.
+fn encoded(event: TraceEvent) -> Json {
+    let seen = Observation { time: 1_763_661_600_123_456_789, event };
+    let severity = Policy::built_in().severity(seen.event.nr, seen.event.errno);
+    let record = LogRecord::new(&seen, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
+    let bytes = encode::json::Json::new(&host()).unwrap().encode(&record).unwrap();
+    assert!(!bytes.contains(&b'\n'));
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+fn event(bytes: &[u8]) -> TraceEvent {
+    TraceEvent::from(&RingRecord::parse(bytes).unwrap())
+}
+
+#[test]
+fn a_refused_connection() {
+    let address = [2, 0, 1, 0xbb, 10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+    let bytes = ring_record(42, 111, b"curl", [3, 0x7ffd_0000_1000, 16, 0, 0, 0], &[(1, &address)]);
+    insta::assert_json_snapshot!(encoded(event(&bytes)));
+}
+
+#[test]
+fn a_file_that_may_not_be_opened() {
+    let bytes = ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
+    insta::assert_json_snapshot!(encoded(event(&bytes)));
+}
+
+#[test]
+fn b9_a_call_that_nobody_knows() {
+    let bytes = ring_record(999, 38, b"odd", [1, 2, 3, 4, 5, u64::MAX], &[]);
+    let event = event(&bytes);
+    assert_eq!(event.syscall, None);
+    insta::assert_json_snapshot!(encoded(event));
+}
+
+#[test]
+fn b6_b8_a_trace_event_has_its_documented_shape() {
+    let bytes = ring_record(257, 2, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"README")]);
+    let event = event(&bytes);
+    assert_eq!((event.pid, event.tid, event.ret), (4242, 4243, -2));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&event).unwrap());
+}
+
+#[test]
+fn both_forms_of_an_event_tell_the_same() {
+    let address = [2, 0, 1, 0xbb, 10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+    for bytes in [
+        ring_record(257, 2, b"cat", [0xffff_ff9c, 0, 0x80000, 0, 0, 0], &[(1, b"README")]),
+        ring_record(42, 111, b"curl", [3, 0, 16, 0, 0, 0], &[(1, &address)]),
+        ring_record(82, 2, b"mv", [0, 0, 0, 0, 0, 0], &[(0, b"a"), (1, b"b")]),
+    ] {
+        let ring = event(&bytes);
+        let full = TraceEvent::from(&RawEvent::ingest(&bytes).unwrap());
+        let shared = TraceEvent { parent_pid: None, euid: None, process_start: None, ..ring };
+        assert_eq!(full, shared);
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_between_characters_and_says_so() {
+    assert_eq!(cut("short", 5), "short");
+    let text = "ä".repeat(100);
+    let short = cut(&text, 20);
+    assert!(short.len() <= 20 && short.ends_with("ä…"), "{short}");
+}
+
+/// The top-level keys of a record, as gala-gopher documents them for its readers.
+#[test]
+fn a2_the_keys_are_those_of_the_documented_samples() {
+    let samples = [
+        vec!["Timestamp", "SeverityText", "Resource", "Body"],
+        vec!["Timestamp", "Attributes", "Resource", "SeverityText", "SeverityNumber", "Body"],
+    ];
+    let record = encoded(event(&ring_record(3, 9, b"sh", [9, 0, 0, 0, 0, 0], &[])));
+    for key in samples.iter().flatten() {
+        assert!(record.get(key).is_some(), "{key}");
+    }
+    for (key, is_right) in [
+        ("Timestamp", record["Timestamp"].as_str().is_some_and(|ns| ns.parse::<u64>().is_ok_and(|ns| ns > 1 << 60))),
+        ("SeverityText", ["INFO", "WARN", "ERROR", "FATAL"].contains(&record["SeverityText"].as_str().unwrap())),
+        ("SeverityNumber", record["SeverityNumber"].is_u64()),
+        ("host.hostname", record["Resource"]["host.hostname"] == "hh131"),
+        ("host.machineid", record["Resource"]["host.machineid"] == "3c4562092d9e4644b08905a2eaefa138"),
+        ("Body", record["Body"].is_string()),
+    ] {
+        assert!(is_right, "{key}: {record}");
+    }
+}
+
+#[test]
+fn a3_severities_have_the_numbers_of_the_standard() {
+    let numbers: Vec<_> = Severity::ALL.iter().map(|severity| (severity.text(), severity.number())).collect();
+    assert_eq!(numbers, [("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)]);
+}
+
+proptest! {
+    #[test]
+    fn any_event_makes_strict_json_with_no_key_twice(
+        number in 0u32..500,
+        errno in 1u32..140,
+        comm in proptest::collection::vec(any::<u8>(), 0..=16),
+        registers: [u64; 6],
+        memory in proptest::collection::vec(any::<u8>(), 0..4097),
+    ) {
+        let plan = crate::syscall::capture(number);
+        let strings: Vec<(usize, &[u8])> =
+            (0..6).filter(|index| plan.strings & 1 << index != 0).map(|index| (index, &memory[..])).collect();
+        let event = event(&ring_record(number, errno, &comm, registers, &strings));
+        let seen = Observation { time: 1, event };
+        let record = LogRecord::new(&seen, Severity::Warn, Ulid(1), 2, Clock::with_offset(0));
+        let mut keys: Vec<_> = record.attributes.iter().map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
+        let bytes = encode::json::Json::new(&host()).unwrap().encode(&record).unwrap();
+        let parsed: Json = serde_json::from_slice(&bytes).unwrap();
+        prop_assert_eq!(&parsed["Attributes"]["process.pid"], 4242);
+        prop_assert!(bytes.iter().all(|byte| *byte >= 0x20));
+    }
+
+    #[test]
+    fn any_full_form_becomes_a_trace_event(bytes in proptest::collection::vec(any::<u8>(), RAW_EVENT_LEN)) {
+        if let Ok(raw) = RawEvent::ingest(&bytes) {
+            let event = TraceEvent::from(&raw);
+            prop_assert!(serde_json::from_str::<Json>(&serde_json::to_string(&event).unwrap()).is_ok());
+        }
+    }
+}
