@@ -11,11 +11,11 @@ mod raw;
 mod ring;
 
 pub use map::{
-    ABSENT, COUNTERS, Counters, ERRNO_BITS, KINDS, OFFSETS, Offsets, POLICY, RING, SCRATCH, SELF_TGID, SYSCALL_OTHER,
-    SYSCALL_SLOTS, SyscallPolicy,
+    ABSENT, COUNTERS, Counters, ERRNO_BITS, KINDS, OFFSETS, Offsets, POLICY, RING, SCRATCH, SELF_TGID,
+    SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};
 pub use ring::{
-    Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RING_TAG, RING_VERSION, RingHeader, RingRecord, SCRATCH_MEMORY_LEN,
-    SOCKADDR_LEN, Scratch,
+    Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RING_TAG, RING_VERSION, RingHeader, RingRecord,
+    SCRATCH_MEMORY_LEN, SOCKADDR_LEN, Scratch,
 };

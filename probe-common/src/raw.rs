@@ -76,9 +76,13 @@ const _: () = {
     assert!(offset_of!(Head, pid) == 0 && offset_of!(Head, tid) == 4 && offset_of!(Head, uid) == 8);
     assert!(offset_of!(Head, gid) == 12 && offset_of!(Head, nr) == 16 && offset_of!(Head, ns_pid) == 20);
     assert!(offset_of!(Head, start) == 24 && offset_of!(Head, finish) == 32 && offset_of!(Head, sid) == 40);
-    assert!(offset_of!(Head, pid_ns) == 44 && offset_of!(Head, uts_ns) == 48 && offset_of!(Head, mnt_ns) == 52);
+    assert!(
+        offset_of!(Head, pid_ns) == 44 && offset_of!(Head, uts_ns) == 48 && offset_of!(Head, mnt_ns) == 52
+    );
     assert!(offset_of!(Head, ipc_ns) == 56 && offset_of!(Head, cgr_ns) == 60);
-    assert!(offset_of!(Head, context_sw) == 64 && offset_of!(Head, errno) == 72 && offset_of!(Head, ret) == 76);
+    assert!(
+        offset_of!(Head, context_sw) == 64 && offset_of!(Head, errno) == 72 && offset_of!(Head, ret) == 76
+    );
     assert!(offset_of!(Head, comm) == 80 && offset_of!(RawEvent, arguments) == 96);
 };
 

@@ -124,8 +124,7 @@ impl<'a> RingRecord<'a> {
         };
         let kind = Kind::try_from(tag)?;
         let short = |needed| DecodeError::Short { needed, have: bytes.len() };
-        let (header, _) =
-            RingHeader::read_from_prefix(bytes).map_err(|_| short(size_of::<RingHeader>()))?;
+        let (header, _) = RingHeader::read_from_prefix(bytes).map_err(|_| short(size_of::<RingHeader>()))?;
         let length = usize::try_from(header.length).map_err(|_| DecodeError::Inconsistent)?;
         let record = bytes.get(..length).ok_or_else(|| short(length))?;
         let mut rest = record.get(size_of::<RingHeader>()..).ok_or(DecodeError::Inconsistent)?;
@@ -153,7 +152,8 @@ impl<'a> RingRecord<'a> {
     /// The full form: five arguments, each cut to 128 bytes.
     pub fn to_raw(&self) -> RawEvent {
         let mut arguments = [[0; ARG_LEN]; ARG_COUNT];
-        for ((argument, memory), register) in arguments.iter_mut().zip(self.memory).zip(self.header.registers) {
+        for ((argument, memory), register) in arguments.iter_mut().zip(self.memory).zip(self.header.registers)
+        {
             let register = register.to_le_bytes();
             for (to, from) in argument.iter_mut().zip(memory.unwrap_or(&register)) {
                 *to = *from;

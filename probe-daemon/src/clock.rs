@@ -22,7 +22,8 @@ impl Clock {
             let after = read(ClockId::Boottime);
             (after - before, wall - (before + (after - before) / 2))
         };
-        let best = (0..4).map(|_| sample()).fold(sample(), |best, next| if next.0 < best.0 { next } else { best });
+        let best =
+            (0..4).map(|_| sample()).fold(sample(), |best, next| if next.0 < best.0 { next } else { best });
         Self { offset: best.1 }
     }
 

@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod record;
 pub mod run;
+pub mod severity;
 pub mod sink;
 pub mod source;
 pub mod syscall;

@@ -88,7 +88,11 @@ fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
 fn check(source: &Source) -> ExitCode {
     match load(source) {
         Ok((config, _)) => {
-            print!("{}\n# Failures that are no events, unless a rule reports them:\n{}", config.render(), policy::describe());
+            print!(
+                "{}\n# Failures that are no events, unless a rule reports them:\n{}",
+                config.render(),
+                policy::describe()
+            );
             for name in &config.foreign {
                 println!("# not for this probe: {name}");
             }
@@ -101,7 +105,10 @@ fn check(source: &Source) -> ExitCode {
 fn refuse(errors: &ConfigErrors) -> ExitCode {
     eprintln!("{errors}");
     let count = errors.0.len();
-    eprintln!("probe-daemon: {count} error{} in the configuration; nothing was started", if count == 1 { "" } else { "s" });
+    eprintln!(
+        "probe-daemon: {count} error{} in the configuration; nothing was started",
+        if count == 1 { "" } else { "s" }
+    );
     ExitCode::from(CONFIG)
 }
 

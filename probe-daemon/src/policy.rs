@@ -9,8 +9,8 @@ use probe_common::{ERRNO_BITS, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
 use crate::{
     config::{Action, ConfigError, OnOff, Spanned, SyscallEvents},
     errno,
-    event::Severity,
-    record, syscall,
+    severity::Severity,
+    syscall,
 };
 
 /// The resolved rules.
@@ -36,7 +36,14 @@ const ORDINARY: [Ordinary; 7] = [
     },
     Ordinary {
         why: "a wait that ran out",
-        syscalls: &["futex", "futex_wait", "futex_waitv", "mq_timedsend", "mq_timedreceive", "io_uring_enter"],
+        syscalls: &[
+            "futex",
+            "futex_wait",
+            "futex_waitv",
+            "mq_timedsend",
+            "mq_timedreceive",
+            "io_uring_enter",
+        ],
         errnos: &["ETIMEDOUT", "ETIME"],
     },
     Ordinary { why: "no child left to wait for", syscalls: &["wait4", "waitid"], errnos: &["ECHILD"] },
@@ -63,7 +70,11 @@ const ORDINARY: [Ordinary; 7] = [
         ],
         errnos: &["ENODATA", "EOPNOTSUPP"],
     },
-    Ordinary { why: "a directory that is there already", syscalls: &["mkdir", "mkdirat"], errnos: &["EEXIST"] },
+    Ordinary {
+        why: "a directory that is there already",
+        syscalls: &["mkdir", "mkdirat"],
+        errnos: &["EEXIST"],
+    },
     Ordinary {
         why: "looking for a file in several places",
         syscalls: &[
@@ -133,7 +144,7 @@ impl Policy {
                 policy
             })
             .collect();
-        let severities = std::array::from_fn(|errno| record::default_severity(errno as u32));
+        let severities = std::array::from_fn(|errno| default_severity(errno as u32));
         let mut policy = Self { kernel, severities: vec![severities; SYSCALL_SLOTS as usize] };
         for line in &ORDINARY {
             let named = line.syscalls.iter().filter_map(|name| Some(syscall::parse(name)?.number));
@@ -154,7 +165,8 @@ impl Policy {
             policy.set(errno, report);
         }
         if let Some(severity) = severity
-            && let Some(of_errno) = self.severities.get_mut(slot as usize).and_then(|slot| slot.get_mut(errno as usize))
+            && let Some(of_errno) =
+                self.severities.get_mut(slot as usize).and_then(|slot| slot.get_mut(errno as usize))
         {
             *of_errno = severity;
         }
@@ -168,7 +180,15 @@ impl Policy {
     /// How grave this failure is: as a rule says, else as the built-in table or the error itself suggests.
     pub fn severity(&self, number: u32, errno: u32) -> Severity {
         let slot = self.severities.get(number.min(SYSCALL_OTHER) as usize);
-        slot.and_then(|slot| slot.get(errno as usize)).copied().unwrap_or_else(|| record::default_severity(errno))
+        slot.and_then(|slot| slot.get(errno as usize)).copied().unwrap_or_else(|| default_severity(errno))
+    }
+}
+
+/// How grave a failure with this error is where no rule says otherwise: what the caller cannot mend is an error.
+fn default_severity(errno: u32) -> Severity {
+    match errno::name(errno) {
+        "EIO" | "ENOSPC" | "EROFS" | "ENOMEM" | "EMFILE" | "ENFILE" | "EUCLEAN" => Severity::Error,
+        _ => Severity::Warn,
     }
 }
 
@@ -201,7 +221,8 @@ pub fn describe() -> String {
     ORDINARY
         .iter()
         .map(|line| {
-            let calls = if line.syscalls.is_empty() { "every call".to_owned() } else { line.syscalls.join(", ") };
+            let calls =
+                if line.syscalls.is_empty() { "every call".to_owned() } else { line.syscalls.join(", ") };
             format!("# drop {} of {calls}: {}\n", line.errnos.join(", "), line.why)
         })
         .collect()
@@ -233,10 +254,13 @@ mod tests {
     #[test]
     fn flow_control_is_dropped_and_the_rest_is_reported() {
         let policy = Policy::built_in();
-        for (call, error) in [("read", "EAGAIN"), ("openat", "ENOENT"), ("ioctl", "ENOTTY"), ("mkdir", "EEXIST")] {
+        for (call, error) in
+            [("read", "EAGAIN"), ("openat", "ENOENT"), ("ioctl", "ENOTTY"), ("mkdir", "EEXIST")]
+        {
             assert!(!reports(&policy, call, error), "{call} {error}");
         }
-        for (call, error) in [("read", "EBADF"), ("unlink", "ENOENT"), ("connect", "ETIMEDOUT"), ("openat", "EACCES")]
+        for (call, error) in
+            [("read", "EBADF"), ("unlink", "ENOENT"), ("connect", "ETIMEDOUT"), ("openat", "EACCES")]
         {
             assert!(reports(&policy, call, error), "{call} {error}");
         }

@@ -14,7 +14,8 @@ use ulid::Ulid;
 use crate::{
     clock::Clock,
     errno,
-    event::{Observation, Severity, TraceEvent},
+    event::{Observation, TraceEvent},
+    severity::Severity,
     syscall::Args,
 };
 
@@ -137,14 +138,6 @@ impl<'a> LogRecord<'a> {
     }
 }
 
-/// How grave a failure with this error is where no rule says otherwise: what the caller cannot mend is an error.
-pub fn default_severity(errno: u32) -> Severity {
-    match errno::name(errno) {
-        "EIO" | "ENOSPC" | "EROFS" | "ENOMEM" | "EMFILE" | "ENFILE" | "EUCLEAN" => Severity::Error,
-        _ => Severity::Warn,
-    }
-}
-
 /// `curl[4242] connect(10.0.0.5:443) failed: ECONNREFUSED (111)`
 fn sentence(event: &TraceEvent) -> String {
     let subject = event.subject.as_deref().unwrap_or_default();
@@ -165,6 +158,3 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     let end = text.floor_char_boundary(limit.saturating_sub('…'.len_utf8()));
     Cow::Owned(format!("{}…", &text[..end]))
 }
-
-#[cfg(test)]
-mod tests;

@@ -65,8 +65,10 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     head.gid = task.load_behind(cred, gid);
     header.euid = task.load_behind(cred, global(&OFFSETS.cred_euid));
     header.parent = task.load_behind(global(&OFFSETS.task_real_parent), global(&OFFSETS.task_tgid));
-    header.start_time = task.load_behind(global(&OFFSETS.task_group_leader), global(&OFFSETS.task_start_boottime));
-    head.context_sw = task.load::<u64>(global(&OFFSETS.task_nvcsw)) + task.load::<u64>(global(&OFFSETS.task_nivcsw));
+    header.start_time =
+        task.load_behind(global(&OFFSETS.task_group_leader), global(&OFFSETS.task_start_boottime));
+    head.context_sw =
+        task.load::<u64>(global(&OFFSETS.task_nvcsw)) + task.load::<u64>(global(&OFFSETS.task_nivcsw));
 
     let comm = global(&OFFSETS.task_comm);
     for word in 0..COMM_LEN / 8 {
@@ -86,8 +88,10 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     }
 
     (head.ns_pid, head.pid_ns, head.sid) = (head.tid, PID_NS_INIT_INO, 0);
-    let (signal, tgid, sid) = (global(&OFFSETS.task_signal), global(&OFFSETS.signal_tgid), global(&OFFSETS.signal_sid));
-    let (level, numbers, size) = (global(&OFFSETS.pid_level), global(&OFFSETS.pid_numbers), global(&OFFSETS.upid_size));
+    let (signal, tgid, sid) =
+        (global(&OFFSETS.task_signal), global(&OFFSETS.signal_tgid), global(&OFFSETS.signal_sid));
+    let (level, numbers, size) =
+        (global(&OFFSETS.pid_level), global(&OFFSETS.pid_numbers), global(&OFFSETS.upid_size));
     let (nr, ns, inum) = (global(&OFFSETS.upid_nr), global(&OFFSETS.upid_ns), global(&OFFSETS.pid_ns_inum));
     let missing = signal == ABSENT || tgid == ABSENT || sid == ABSENT || level == ABSENT || numbers == ABSENT;
     if missing || size == ABSENT || nr == ABSENT || ns == ABSENT || inum == ABSENT {

@@ -24,7 +24,8 @@ impl Json {
     /// # Errors
     /// None is known: a resource is made of texts.
     pub fn new(resource: &Resource) -> serde_json::Result<Self> {
-        let value = |wanted| resource.attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value);
+        let value =
+            |wanted| resource.attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value);
         let own = [("host.hostname", value("host.name")), ("host.machineid", value("host.id"))];
         let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let all = own.chain(resource.attributes.iter().map(|(key, value)| (*key, value)));
@@ -37,17 +38,17 @@ impl Json {
     /// None is known: every part of a record is a text, a number or made of those.
     pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
         let mut bytes = Vec::with_capacity(CAPACITY);
-        serde_json::to_writer(&mut bytes, &Document { record, resource: &self.resource })?;
+        serde_json::to_writer(&mut bytes, &Record { record, resource: &self.resource })?;
         Ok(bytes.into())
     }
 }
 
-struct Document<'a> {
+struct Record<'a> {
     record: &'a LogRecord<'a>,
     resource: &'a RawValue,
 }
 
-impl Serialize for Document<'_> {
+impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let record = self.record;
         let mut out = serializer.serialize_map(None)?;
@@ -78,3 +79,6 @@ impl Serialize for Object<'_> {
         serializer.collect_map(self.0.iter().copied())
     }
 }
+
+#[cfg(test)]
+mod tests;

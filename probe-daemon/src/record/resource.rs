@@ -17,8 +17,7 @@ impl Resource {
     /// Describes this host.
     pub fn detect() -> Self {
         let uname = rustix::system::uname();
-        let host_id =
-            ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(|path| read_line(path));
+        let host_id = ["/etc/machine-id", "/var/lib/dbus/machine-id"].into_iter().find_map(read_line);
         let os_release = ["/etc/os-release", "/usr/lib/os-release"]
             .into_iter()
             .find_map(|path| fs::read_to_string(path).ok())
@@ -39,8 +38,7 @@ impl Resource {
             ("gala_gopher.boot.id", read_line("/proc/sys/kernel/random/boot_id")),
             ("gala_gopher.dmi.product", read_line("/sys/class/dmi/id/product_name")),
         ];
-        let attributes =
-            all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let attributes = all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
         Self { host_id, attributes }
     }
 }

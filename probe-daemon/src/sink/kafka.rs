@@ -17,7 +17,10 @@ use tokio::time;
 use tracing::{debug, error, info, warn};
 
 use super::{Deadline, Encoded, Sink};
-use crate::{config::{Config, ConfigError}, meter::SinkMeter};
+use crate::{
+    config::{Config, ConfigError},
+    meter::SinkMeter,
+};
 
 /// Pause before a record is offered again to librdkafka's full queue.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
@@ -91,7 +94,8 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
     properties(config).create_native_config().map(drop).map_err(|error| match &error {
         // The value stays out of the message: it may be a password.
         KafkaError::ClientConfig(_, description, property, _) => {
-            ConfigError::about(&format!("kafka.librdkafka.{property}"), format!("librdkafka refuses it: {description}"))
+            let key = format!("kafka.librdkafka.{property}");
+            ConfigError::about(key, format!("librdkafka refuses it: {description}"))
         }
         other => ConfigError::about("kafka", other.to_string()),
     })
@@ -127,7 +131,8 @@ impl KafkaSink {
                 .insert(Header { key: "gg.encoding", value: Some("json") })
                 .insert(Header { key: "gg.schema", value: Some("1") })
                 .insert(Header { key: "gg.event", value: Some(record.event_name) });
-            let mut message = BaseRecord::<str, [u8]>::to(&self.topic).payload(&record.bytes).headers(headers);
+            let mut message =
+                BaseRecord::<str, [u8]>::to(&self.topic).payload(&record.bytes).headers(headers);
             if let Some(key) = &self.key {
                 message = message.key(key);
             }
@@ -158,7 +163,10 @@ impl Sink for KafkaSink {
         let flushed = tokio::task::spawn_blocking(move || {
             // Dropping a producer purges it, and with it the reports that the ledger needs: flush first.
             if self.producer.flush(left).is_err() {
-                warn!(records = self.producer.in_flight_count(), "Kafka did not acknowledge all records in time");
+                warn!(
+                    records = self.producer.in_flight_count(),
+                    "Kafka did not acknowledge all records in time"
+                );
                 self.producer.purge(PurgeConfig::default().queue().inflight());
                 if let Err(error) = self.producer.flush(PURGE_TIME) {
                     error!(%error, "records are not accounted for");
@@ -180,7 +188,9 @@ impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => info!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                info!(target: "librdkafka", facility, "{message}")
+            }
             _ => warn!(target: "librdkafka", facility, "{message}"),
         }
     }

@@ -93,11 +93,15 @@ impl Kernel {
         if OBJECT.is_empty() {
             return Err(KernelError::Stub);
         }
-        let types = btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
+        let types =
+            btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
         let (offsets, missing) = btf::offsets(&types);
         drop(types);
         if !missing.is_empty() {
-            warn!(fields = missing.join(", "), "this kernel does not have all fields; what needs them stays 0");
+            warn!(
+                fields = missing.join(", "),
+                "this kernel does not have all fields; what needs them stays 0"
+            );
         }
         let own = std::process::id();
         let btf = aya::Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
@@ -115,7 +119,10 @@ impl Kernel {
         }
         let ring = RingBuf::try_from(take_map(&mut bpf, RING)?)
             .map_err(|e| KernelError::refused("mapping the ring buffer", e))?;
-        #[expect(deprecated, reason = "the new form is unsafe; a RingBuf owns its descriptor until it is dropped")]
+        #[expect(
+            deprecated,
+            reason = "the new form is unsafe; a RingBuf owns its descriptor until it is dropped"
+        )]
         let ring = AsyncFd::with_interest(ring, Interest::READABLE)
             .map_err(|e| KernelError::refused("polling the ring buffer", e))?;
         let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
@@ -177,7 +184,9 @@ impl Kernel {
 
     fn detach(&mut self) {
         let Some(link) = self.link.take() else { return };
-        let Some(Ok(program)) = self.bpf.program_mut("sys_exit").map(<&mut BtfTracePoint>::try_from) else { return };
+        let Some(Ok(program)) = self.bpf.program_mut("sys_exit").map(<&mut BtfTracePoint>::try_from) else {
+            return;
+        };
         if let Err(error) = program.detach(link) {
             warn!(%error, "a program could not be detached; it ends with the daemon");
         }
@@ -200,7 +209,12 @@ impl Kernel {
             let before = meter.set_kernel(kind, total);
             if total.lost > before.lost {
                 let lost = total.lost - before.lost;
-                warn!(family = kind.name(), lost, total = total.lost, "events lost: the ring buffer was full");
+                warn!(
+                    family = kind.name(),
+                    lost,
+                    total = total.lost,
+                    "events lost: the ring buffer was full"
+                );
             }
         }
     }
@@ -256,7 +270,8 @@ fn attach_tracepoint(
     btf: &aya::Btf,
     name: &'static str,
 ) -> Result<BtfTracePointLinkId, KernelError> {
-    let missing = || KernelError::Refused { what: "the BPF object", detail: format!("has no program {name}") };
+    let missing =
+        || KernelError::Refused { what: "the BPF object", detail: format!("has no program {name}") };
     let program: &mut BtfTracePoint = bpf
         .program_mut(name)
         .ok_or_else(missing)?

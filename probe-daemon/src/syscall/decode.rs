@@ -89,7 +89,9 @@ impl Serialize for Args {
 /// Decodes the arguments of a call; of an unknown call, the registers as `arg0` to `arg5`.
 pub fn decode(number: u32, captured: &Captured<'_>) -> Args {
     let Some(call) = lookup(number) else {
-        return Args(RAW.into_iter().zip(captured.registers).map(|(name, register)| (name, hex(register))).collect());
+        return Args(
+            RAW.into_iter().zip(captured.registers).map(|(name, register)| (name, hex(register))).collect(),
+        );
     };
     let args = call.args.iter().enumerate();
     Args(args.filter_map(|(index, arg)| Some((arg.name, value(arg.kind, index, captured)?))).collect())

@@ -11,7 +11,9 @@ use aya_ebpf::{
     bindings::pt_regs,
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str, bpf_ringbuf_output},
+        generated::{
+            bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str, bpf_ringbuf_output,
+        },
     },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,

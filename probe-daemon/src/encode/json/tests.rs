@@ -2,16 +2,29 @@
 
 use probe_common::{Kind, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
 use proptest::prelude::*;
-use serde_json::Value as Json;
+use serde_json::Value as Document;
+use ulid::Ulid;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{resource::Resource, *};
-use crate::{encode, policy::Policy};
+use super::*;
+use crate::{
+    clock::Clock,
+    event::{Observation, TraceEvent},
+    policy::Policy,
+    record::cut,
+    severity::Severity,
+};
 
 const START: u64 = 5_000_000_000;
 
 /// A ring record of a call, as the kernel side would write it.
-fn ring_record(number: u32, errno: u32, comm: &[u8], registers: [u64; 6], memory: &[(usize, &[u8])]) -> Vec<u8> {
+fn ring_record(
+    number: u32,
+    errno: u32,
+    comm: &[u8],
+    registers: [u64; 6],
+    memory: &[(usize, &[u8])],
+) -> Vec<u8> {
     let mut header = RingHeader::new_zeroed();
     header.tag = Kind::Syscall.tag();
     header.registers = registers;
@@ -33,7 +46,8 @@ fn ring_record(number: u32, errno: u32, comm: &[u8], registers: [u64; 6], memory
 }
 
 fn host() -> Resource {
-    let attributes = [("host.name", "hh131"), ("host.id", "3c4562092d9e4644b08905a2eaefa138"), ("os.type", "linux")];
+    let attributes =
+        [("host.name", "hh131"), ("host.id", "3c4562092d9e4644b08905a2eaefa138"), ("os.type", "linux")];
     Resource {
         host_id: Some(attributes[1].1.to_owned()),
         attributes: attributes.map(|(key, value)| (key, value.to_owned())).into(),
@@ -41,11 +55,11 @@ fn host() -> Resource {
 }
 
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
-fn encoded(event: TraceEvent) -> Json {
+fn encoded(event: TraceEvent) -> Document {
     let seen = Observation { time: 1_763_661_600_123_456_789, event };
     let severity = Policy::built_in().severity(seen.event.nr, seen.event.errno);
     let record = LogRecord::new(&seen, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
-    let bytes = encode::json::Json::new(&host()).unwrap().encode(&record).unwrap();
+    let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
     assert!(!bytes.contains(&b'\n'));
     serde_json::from_slice(&bytes).unwrap()
 }
@@ -63,7 +77,8 @@ fn a_refused_connection() {
 
 #[test]
 fn a_file_that_may_not_be_opened() {
-    let bytes = ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
+    let bytes =
+        ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
     insta::assert_json_snapshot!(encoded(event(&bytes)));
 }
 
@@ -118,8 +133,14 @@ fn a2_the_keys_are_those_of_the_documented_samples() {
         assert!(record.get(key).is_some(), "{key}");
     }
     for (key, is_right) in [
-        ("Timestamp", record["Timestamp"].as_str().is_some_and(|ns| ns.parse::<u64>().is_ok_and(|ns| ns > 1 << 60))),
-        ("SeverityText", ["INFO", "WARN", "ERROR", "FATAL"].contains(&record["SeverityText"].as_str().unwrap())),
+        (
+            "Timestamp",
+            record["Timestamp"].as_str().is_some_and(|ns| ns.parse::<u64>().is_ok_and(|ns| ns > 1 << 60)),
+        ),
+        (
+            "SeverityText",
+            ["INFO", "WARN", "ERROR", "FATAL"].contains(&record["SeverityText"].as_str().unwrap()),
+        ),
         ("SeverityNumber", record["SeverityNumber"].is_u64()),
         ("host.hostname", record["Resource"]["host.hostname"] == "hh131"),
         ("host.machineid", record["Resource"]["host.machineid"] == "3c4562092d9e4644b08905a2eaefa138"),
@@ -153,8 +174,8 @@ proptest! {
         let mut keys: Vec<_> = record.attributes.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
-        let bytes = encode::json::Json::new(&host()).unwrap().encode(&record).unwrap();
-        let parsed: Json = serde_json::from_slice(&bytes).unwrap();
+        let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
+        let parsed: Document = serde_json::from_slice(&bytes).unwrap();
         prop_assert_eq!(&parsed["Attributes"]["process.pid"], 4242);
         prop_assert!(bytes.iter().all(|byte| *byte >= 0x20));
     }
@@ -163,7 +184,7 @@ proptest! {
     fn any_full_form_becomes_a_trace_event(bytes in proptest::collection::vec(any::<u8>(), RAW_EVENT_LEN)) {
         if let Ok(raw) = RawEvent::ingest(&bytes) {
             let event = TraceEvent::from(&raw);
-            prop_assert!(serde_json::from_str::<Json>(&serde_json::to_string(&event).unwrap()).is_ok());
+            prop_assert!(serde_json::from_str::<Document>(&serde_json::to_string(&event).unwrap()).is_ok());
         }
     }
 }
