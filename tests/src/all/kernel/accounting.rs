@@ -1,0 +1,112 @@
+//! Exact accounting under floods: what the kernel matched is delivered, or counted where it was lost.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+use tests::daemon::FileDaemon;
+use tests::ledger::Ledger;
+use tests::provoke::{Flood, Pace};
+use tests::wait;
+
+/// Lines of the event files, counted rather than kept.
+#[derive(Default)]
+struct Lines {
+    all: u64,
+    by_pid: BTreeMap<i32, u64>,
+}
+
+impl Lines {
+    fn count(&mut self, probe: &mut FileDaemon, pids: &[i32]) -> Result<()> {
+        probe.events.lines(|line| {
+            self.all += 1;
+            let text = String::from_utf8_lossy(line);
+            let pid = text.split_once("\"process.pid\":").map(|(_, rest)| rest);
+            let pid = pid.and_then(|rest| rest.split([',', '}']).next()).and_then(|pid| pid.parse().ok());
+            if let Some(pid) = pid.filter(|pid| pids.contains(pid)) {
+                *self.by_pid.entry(pid).or_default() += 1;
+            }
+        })
+    }
+}
+
+/// Stops the daemon and compares the calls that were made with the lines and with what was counted as lost.
+fn settle(mut probe: FileDaemon, mut lines: Lines, floods: &[Flood]) -> Result<Ledger> {
+    let pids: Vec<i32> = floods.iter().map(Flood::pid).collect();
+    probe.daemon.signal(Signal::TERM)?;
+    wait::until("the end of the daemon", wait::PATIENCE, || {
+        lines.count(&mut probe, &pids)?;
+        Ok((!probe.daemon.alive()?).then_some(()))
+    })?;
+    lines.count(&mut probe, &pids)?;
+    let ended = probe.daemon.ended()?;
+    ensure!(ended.code == Some(0), "the daemon ended with {:?}", ended.code);
+    let ledger = ended.ledger()?;
+    ledger.check()?;
+    let delivered = ledger.of_sink("logs", "delivered")?;
+    ensure!(lines.all == delivered, "{} lines, but {delivered} delivered", lines.all);
+
+    let calls: u64 = floods.iter().map(Flood::calls).sum();
+    let seen: u64 = lines.by_pid.values().sum();
+    ensure!(seen <= calls, "{seen} records of {calls} calls");
+    if ledger.lost() == 0 {
+        ensure!(seen == calls, "{seen} records of {calls} calls, and none counted as lost: {ledger:?}");
+    } else {
+        ensure!(seen + ledger.lost() >= calls, "{seen} records of {calls} calls: {ledger:?}");
+    }
+    Ok(ledger)
+}
+
+/// Waits until every flood has made its calls, and counts lines meanwhile.
+fn finish(probe: &mut FileDaemon, floods: &mut [Flood], lines: &mut Lines) -> Result<()> {
+    let pids: Vec<i32> = floods.iter().map(Flood::pid).collect();
+    wait::until("the end of the floods", wait::PATIENCE, || {
+        lines.count(probe, &pids)?;
+        let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
+        Ok(ended.into_iter().all(|ended| ended).then_some(()))
+    })
+}
+
+#[test]
+fn b13_a_trickle_is_delivered_whole() -> Result<()> {
+    let mut probe = FileDaemon::start("")?;
+    let mut floods =
+        [Flood::start(Pace::PerMillisecond(1), 1_000)?, Flood::start(Pace::PerMillisecond(1), 1_000)?];
+    let mut lines = Lines::default();
+    finish(&mut probe, &mut floods, &mut lines)?;
+    // Without a loss the comparison is exact: a record for each call.
+    let ledger = settle(probe, lines, &floods)?;
+    ensure!(ledger.lost() == 0, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn b13_every_call_of_a_flood_is_delivered_or_counted() -> Result<()> {
+    let mut probe = FileDaemon::start("")?;
+    // Two processes with 100,000 calls a second each for three seconds, beside one that makes a few.
+    let mut floods = [
+        Flood::start(Pace::PerMillisecond(100), 300_000)?,
+        Flood::start(Pace::PerMillisecond(100), 300_000)?,
+        Flood::start(Pace::PerMillisecond(1), 3_000)?,
+    ];
+    let mut lines = Lines::default();
+    finish(&mut probe, &mut floods, &mut lines)?;
+    let ledger = settle(probe, lines, &floods)?;
+    ensure!(ledger.of("matched")? >= 603_000, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn b13_what_a_full_ring_loses_is_counted() -> Result<()> {
+    let mut probe = FileDaemon::start("")?;
+    // Nobody reads the ring meanwhile, and no ring holds so many.
+    probe.daemon.signal(Signal::STOP)?;
+    let mut floods = [Flood::start(Pace::Unpaced, 500_000)?, Flood::start(Pace::Unpaced, 500_000)?];
+    let mut lines = Lines::default();
+    finish(&mut probe, &mut floods, &mut lines)?;
+    probe.daemon.signal(Signal::CONT)?;
+    let ledger = settle(probe, lines, &floods)?;
+    ensure!(ledger.of("lost_ring")? > 0, "nothing was lost in the ring: {ledger:?}");
+    ensure!(ledger.of("matched")? >= 1_000_000, "{ledger:?}");
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! What the whole-daemon tests and the demo stand on: a daemon under control, a real Kafka, failures made
+//! on purpose, and a strict reader of records. In comes the daemon's binary (`PROBE_DAEMON`) and Kafka's
+//! jars (`KAFKA_LIBS`); out come records and ledgers to compare.
+//!
+//! Nothing here uses the daemon's library: the tests see what a user sees.
+
+pub mod daemon;
+pub mod follow;
+pub mod kafka;
+pub mod ledger;
+pub mod provoke;
+pub mod record;
+pub mod wait;
