@@ -1,16 +1,20 @@
 //! What every hop has counted, from the kernel's match to the acknowledged record.
 //!
-//! In: one call where something happened. Out: the ledger, which adds up at the end of a run:
+//! In: one call where something happened. Out: a warning once an interval while something is lost, and the ledger, which adds up at the end of a run:
 //! matched = sent + lost in the ring; sent = received; received = malformed + lost before the pipeline + records;
 //! and for each sink records = delivered + lost in its queue + lost in delivery.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use probe_common::{Counters, Kind};
-use tracing::info;
+use tokio::{sync::watch, time};
+use tracing::{info, warn};
 
 /// One running total.
 #[derive(Debug, Default)]
@@ -58,10 +62,9 @@ pub struct SinkMeter {
 }
 
 impl Meter {
-    /// Sets what the kernel has counted for one kind, and returns what was set before.
-    pub fn set_kernel(&self, kind: Kind, counters: Counters) -> Counters {
-        let mut kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut kernel[kind as usize], counters)
+    /// Sets what the kernel has counted for one kind.
+    pub fn set_kernel(&self, kind: Kind, counters: Counters) {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)[kind as usize] = counters;
     }
 
     /// Adds a sink to the ledger.
@@ -69,6 +72,40 @@ impl Meter {
         let sink = Arc::new(SinkMeter { name, ..SinkMeter::default() });
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&sink));
         sink
+    }
+
+    /// Every hop that can lose, what it is about (a kind of event, or a sink), and how much it has lost.
+    fn losses(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let kernel = *self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut losses: Vec<_> = Kind::ALL
+            .into_iter()
+            .zip(kernel)
+            .map(|(kind, counters)| ("ring", kind.name(), counters.lost))
+            .collect();
+        losses.push(("pipeline", "all", self.lost_pipeline.get()));
+        for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            losses.push(("queue", sink.name, sink.lost_queue.get()));
+            losses.push(("delivery", sink.name, sink.lost_delivery.get()));
+        }
+        losses
+    }
+
+    /// Warns once an interval of what was lost since the last time, until `stop` turns true.
+    pub async fn watch(self: Arc<Self>, interval: Duration, mut stop: watch::Receiver<bool>) {
+        let mut before = self.losses();
+        while !*stop.borrow_and_update() {
+            tokio::select! {
+                () = time::sleep(interval) => {}
+                _ = stop.changed() => {}
+            }
+            let now = self.losses();
+            for ((hop, of, total), (_, _, before)) in now.iter().zip(&before) {
+                if total > before {
+                    warn!(hop, of, lost = total - before, total, "events lost");
+                }
+            }
+            before = now;
+        }
     }
 
     /// Logs the ledger: one line for the host, one for each sink.

@@ -26,8 +26,8 @@ pub const SYSCALL_FAILURE: &str = "gala_gopher.syscall.failure";
 
 /// The longest text of one attribute, in bytes.
 pub const VALUE_LEN: usize = 4096;
-/// The longest body, in bytes.
-pub const BODY_LEN: usize = 8192;
+/// The longest argument in a body, in bytes; what stands around it needs a few hundred more.
+pub const SUBJECT_LEN: usize = 4096;
 
 /// The value of an attribute. Borrows from the event, since most records are encoded at once and forgotten.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -132,7 +132,7 @@ impl<'a> LogRecord<'a> {
             observed,
             severity,
             event_name: SYSCALL_FAILURE,
-            body: cut(&sentence(event), BODY_LEN).into_owned(),
+            body: sentence(event),
             attributes,
         }
     }
@@ -140,7 +140,8 @@ impl<'a> LogRecord<'a> {
 
 /// `curl[4242] connect(10.0.0.5:443) failed: ECONNREFUSED (111)`
 fn sentence(event: &TraceEvent) -> String {
-    let subject = event.subject.as_deref().unwrap_or_default();
+    // What is cut is the long argument, so that the end of the sentence stays.
+    let subject = cut(event.subject.as_deref().unwrap_or_default(), SUBJECT_LEN);
     let (comm, call, name) = (event.comm.escape_debug(), event.syscall_name(), errno::name(event.errno));
     format!("{comm}[{}] {call}({subject}) failed: {name} ({})", event.pid, event.errno)
 }

@@ -26,7 +26,7 @@ use crate::{
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
-    source::kernel::{Kernel, KernelError},
+    source::kernel::{self, Kernel, KernelError},
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
@@ -57,6 +57,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] when it cannot start; once it captures it ends only by a signal.
 pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
+    kernel::check()?;
     let meter = Arc::new(Meter::default());
     let deadline = Deadline::default();
     let resource = Resource::detect();
@@ -90,12 +91,13 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
     let policy = Arc::new(policy);
     let kernel = Kernel::attach(policy.kernel())?;
     let encoder = Json::new(&resource).map_err(|e| StartError::Resource(e.to_string()))?;
-    let (observations, source) = mpsc::channel(pipeline::QUEUE);
+    let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let pipeline = Pipeline { policy, encoder, queues, meter: Arc::clone(&meter) };
-    let pipeline = tokio::spawn(pipeline.run(source));
+    let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let interval = config.probe.interval;
-    let kernel = tokio::spawn(kernel.run(observations, Arc::clone(&meter), interval, stopped));
+    let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
+    let source = tokio::spawn(kernel.run(observations, Arc::clone(&meter), interval, stopped));
     info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "capturing");
 
     let signal = tokio::select! {
@@ -105,7 +107,7 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
     info!(signal, patience = ?PATIENCE, "stopping: what is captured is being delivered");
     deadline.start(PATIENCE);
     stop.send_replace(true);
-    for (task, ended) in [("source", kernel.await), ("pipeline", pipeline.await)] {
+    for (task, ended) in [("losses", losses.await), ("source", source.await), ("pipeline", pipeline.await)] {
         if let Err(error) = ended {
             warn!(task, %error, "a task ended early; the ledger may not add up");
         }

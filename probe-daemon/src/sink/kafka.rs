@@ -4,7 +4,10 @@
 //! queue fills, then this sink's own; what finds that one full is lost for Kafka, counted. librdkafka gives up on
 //! a message after `message.timeout.ms`, which is counted too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientContext,
@@ -24,6 +27,8 @@ use crate::{
 
 /// Pause before a record is offered again to librdkafka's full queue.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
+/// The same trouble is logged again after this time.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(60);
 /// How long delivery reports of purged messages may take.
 const PURGE_TIME: Duration = Duration::from_secs(1);
 
@@ -114,7 +119,7 @@ impl KafkaSink {
     ) -> Result<Self, String> {
         let producer = properties(config)
             .set_log_level(RDKafkaLogLevel::Info)
-            .create_with_context(Reports { meter: Arc::clone(&meter) })
+            .create_with_context(Reports { meter: Arc::clone(&meter), trouble: Mutex::new(None) })
             .map_err(|error| error.to_string())?;
         Ok(Self { producer, topic: config.event.kafka_topic.clone(), key, deadline, meter })
     }
@@ -182,11 +187,26 @@ impl Sink for KafkaSink {
 /// Takes librdkafka's delivery reports, errors and log lines.
 struct Reports {
     meter: Arc<SinkMeter>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// The error that was logged last.
+struct Trouble {
+    code: Option<RDKafkaErrorCode>,
+    since: Instant,
+}
+
+impl Reports {
+    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
+            // A failed connection comes as an error too.
+            _ if ["FAIL", "ERROR"].contains(&facility) => debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
                 info!(target: "librdkafka", facility, "{message}")
@@ -195,8 +215,19 @@ impl ClientContext for Reports {
         }
     }
 
+    /// librdkafka reports each attempt; a line for each would fill the log of a host whose brokers are away.
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!(%error, reason, "Kafka");
+        let code = error.rdkafka_error_code();
+        let mut trouble = self.trouble();
+        let again = trouble.as_ref().is_some_and(|last| last.since.elapsed() < TROUBLE_PAUSE);
+        // That all brokers are down only sums up what was said of each.
+        if !again
+            || (code != Some(RDKafkaErrorCode::AllBrokersDown)
+                && trouble.as_ref().is_some_and(|l| l.code != code))
+        {
+            warn!(reason, "Kafka: {}", code.map_or_else(|| error.to_string(), |code| code.to_string()));
+            *trouble = Some(Trouble { code, since: Instant::now() });
+        }
     }
 
     // Statistics are off unless a property asks for them; they are not for the log.
@@ -208,7 +239,12 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
         match report {
-            Ok(_) => self.meter.delivered.add(1),
+            Ok(_) => {
+                self.meter.delivered.add(1);
+                if self.trouble().take().is_some() {
+                    info!("Kafka takes records");
+                }
+            }
             Err((error, _)) => {
                 if self.meter.lost_delivery.get() == 0 {
                     error!(%error, "records are lost: Kafka did not take them; further ones are only counted");

@@ -83,16 +83,23 @@ pub struct Kernel {
     link: Option<BtfTracePointLinkId>,
 }
 
+/// Whether this build and this host can capture at all. Ask before anything else is opened: most of what a
+/// missing privilege breaks fails in less telling ways.
+///
+/// # Errors
+/// [`KernelError`], which says what is missing and what to do.
+pub fn check() -> Result<(), KernelError> {
+    host::check()?;
+    if OBJECT.is_empty() { Err(KernelError::Stub) } else { Ok(()) }
+}
+
 impl Kernel {
     /// Loads and attaches the programs; from here on events are captured.
     ///
     /// # Errors
     /// [`KernelError`], which says what is missing and what to do.
     pub fn attach(policy: &[SyscallPolicy]) -> Result<Self, KernelError> {
-        host::check()?;
-        if OBJECT.is_empty() {
-            return Err(KernelError::Stub);
-        }
+        check()?;
         let types =
             btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
         let (offsets, missing) = btf::offsets(&types);
@@ -192,29 +199,19 @@ impl Kernel {
         }
     }
 
-    /// Takes over the kernel's counters, and says when the ring has lost more.
+    /// Takes over the kernel's counters.
     fn count(&self, meter: &Meter) {
         for kind in Kind::ALL {
-            let total = match self.counters.get(&(kind as u32), 0) {
-                Ok(values) => values.iter().fold(Counters::default(), |sum, cpu| Counters {
-                    matched: sum.matched + cpu.matched,
-                    sent: sum.sent + cpu.sent,
-                    lost: sum.lost + cpu.lost,
-                }),
-                Err(error) => {
-                    warn!(%error, "the kernel's counters cannot be read");
-                    return;
+            match self.counters.get(&(kind as u32), 0) {
+                Ok(values) => {
+                    let total = values.iter().fold(Counters::default(), |sum, cpu| Counters {
+                        matched: sum.matched + cpu.matched,
+                        sent: sum.sent + cpu.sent,
+                        lost: sum.lost + cpu.lost,
+                    });
+                    meter.set_kernel(kind, total);
                 }
-            };
-            let before = meter.set_kernel(kind, total);
-            if total.lost > before.lost {
-                let lost = total.lost - before.lost;
-                warn!(
-                    family = kind.name(),
-                    lost,
-                    total = total.lost,
-                    "events lost: the ring buffer was full"
-                );
+                Err(error) => warn!(%error, family = kind.name(), "the kernel's counters cannot be read"),
             }
         }
     }
