@@ -1,0 +1,46 @@
+//! One guest. In: a kernel and an initramfs; out: what it printed, and the exit code of its tests.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::run;
+
+/// How long a guest may take from power on to power off.
+const LIMIT: Duration = Duration::from_secs(600);
+/// What its first process says at the end, before the exit code.
+const MARKER: &str = "guest: tests ended with ";
+
+/// Boots and waits. The guest's processors are emulated: that works on every machine, also in a guest.
+pub fn boot(series: &str, kernel: &Path, initramfs: &Path) -> Result<(i32, String)> {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-machine", "accel=tcg", "-cpu", "max", "-m", "1024", "-smp", "2"]);
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot", "-nodefaults"]);
+    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+    // After a panic it ends at once, as `-no-reboot` turns the reboot into an end.
+    qemu.args(["-append", "console=ttyS0 quiet panic=-1"]);
+    let (_, said) = run::tee(qemu, &format!("{series} | "), Some(LIMIT))?;
+    let said = said.replace('\r', "");
+    let exit = exit_code(&said).context("the guest ended without a result: its kernel or its init failed")?;
+    Ok((exit, said))
+}
+
+fn exit_code(said: &str) -> Option<i32> {
+    said.lines().rev().find_map(|line| line.split_once(MARKER)?.1.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_is_found_behind_other_words() {
+        assert_eq!(
+            exit_code("x\nlast wordguest: tests ended with 101\n[ 5.1] reboot: Power down\n"),
+            Some(101)
+        );
+        assert_eq!(exit_code("Kernel panic"), None);
+    }
+}
