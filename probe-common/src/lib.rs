@@ -6,16 +6,23 @@
 
 #![cfg_attr(not(test), no_std)]
 
+mod call;
+mod exit;
 mod map;
+mod offcpu;
+mod oom;
 mod raw;
 mod ring;
 
+pub use call::{
+    CallPayload, CallScratch, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS, SCRATCH_MEMORY_LEN, SOCKADDR_LEN,
+};
+pub use exit::ExitPayload;
 pub use map::{
-    ABSENT, COUNTERS, Counters, ERRNO_BITS, KINDS, OFFSETS, Offsets, POLICY, RING, SCRATCH, SELF_TGID,
-    SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
+    ABSENT, CONTROL, COUNTERS, Control, Counters, ERRNO_BITS, FOLD, FoldEntry, FoldKey, KINDS, OFFSETS,
+    Offsets, POLICY, RING, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
+pub use offcpu::OffcpuPayload;
+pub use oom::OomPayload;
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};
-pub use ring::{
-    Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RING_TAG, RING_VERSION, RingHeader, RingRecord,
-    SCRATCH_MEMORY_LEN, SOCKADDR_LEN, Scratch,
-};
+pub use ring::{Kind, Payload, RING_TAG, RING_VERSION, RingHeader, RingRecord};

@@ -4,7 +4,10 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::ring::Kind;
+use crate::{
+    call::CallPayload,
+    ring::{Kind, RingHeader},
+};
 
 /// Ring buffer: every event.
 pub const RING: &str = "RING";
@@ -12,8 +15,10 @@ pub const RING: &str = "RING";
 pub const COUNTERS: &str = "COUNTERS";
 /// Array of [`SyscallPolicy`], indexed by system call number; the last slot is [`SYSCALL_OTHER`].
 pub const POLICY: &str = "POLICY";
-/// Per-CPU array of one [`Scratch`](crate::Scratch).
-pub const SCRATCH: &str = "SCRATCH";
+/// Array of one [`Control`].
+pub const CONTROL: &str = "CONTROL";
+/// Hash of [`FoldKey`] to [`FoldEntry`]: the repeats of a failure.
+pub const FOLD: &str = "FOLD";
 /// Read-only global: [`Offsets`].
 pub const OFFSETS: &str = "OFFSETS";
 /// Read-only global: the daemon's own thread group id, which is never observed.
@@ -43,8 +48,10 @@ pub struct SyscallPolicy {
     pub sockaddr: u8,
     /// Index of the argument that is that address's length.
     pub sockaddr_len: u8,
+    /// 1 where the call executes a program, so that its failures are [`Kind::Exec`].
+    pub exec: u8,
     /// Padding, always 0.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 impl SyscallPolicy {
@@ -67,16 +74,60 @@ impl SyscallPolicy {
     }
 }
 
-/// What one CPU has counted for one kind: `matched` = `sent` + `lost`.
+/// What one CPU has counted for one kind. What was folded is counted in the [`FoldEntry`]s.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Counters {
-    /// Events that the policy asked for.
-    pub matched: u64,
-    /// Of these, put into the ring buffer.
+    /// Events put into the ring buffer.
     pub sent: u64,
-    /// Of these, lost because the ring buffer had no room.
+    /// Events lost: the ring buffer had no room, and they could not be folded either.
     pub lost: u64,
+}
+
+/// What the daemon changes while programs run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Control {
+    /// Part of every [`FoldKey`]. When it changes, no program adds to an older entry any more, once those that
+    /// run have ended; so older entries can be read and removed without losing a count.
+    pub generation: u32,
+    /// 1 where repeats are folded; 0 sends each event.
+    pub fold: u32,
+}
+
+/// Which failures are repeats of one another.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FoldKey {
+    /// [`Control::generation`] when the first was seen.
+    pub generation: u32,
+    /// The process (thread group id).
+    pub tgid: u32,
+    /// The slot of [`POLICY`]: which call it is.
+    pub slot: u32,
+    /// Error number.
+    pub errno: u32,
+}
+
+/// What is known of a failure that repeats.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FoldEntry {
+    /// How often it happened in this generation, the first time included.
+    pub count: u64,
+    /// 1 where the first time went out through the ring buffer, else 0.
+    pub sent: u64,
+    /// Who and when, the first time.
+    pub header: RingHeader,
+    /// The call's registers, the first time. Its captured memory went only into the ring buffer.
+    pub payload: CallPayload,
+}
+
+impl FoldEntry {
+    /// Occurrences that no ring record tells of.
+    pub fn folded(&self) -> u64 {
+        self.count.saturating_sub(self.sent)
+    }
 }
 
 /// Makes [`Offsets`] and the one list of where each field comes from.
@@ -93,8 +144,8 @@ macro_rules! offsets {
             /// No field known.
             pub const NONE: Self = Self { $($field: ABSENT,)* };
 
-            /// Asks `find` for each field: `struct.member.member`, `struct.member[index]` or `sizeof struct`.
-            /// What it does not find is [`ABSENT`].
+            /// Asks `find` for each field: `struct.member.member`, `struct.member[index]` (a number, or
+            /// `enum:enumerator`) or `sizeof struct`. What it does not find is [`ABSENT`].
             pub fn resolve(mut find: impl FnMut(&'static str) -> Option<u32>) -> Self {
                 Self { $($field: find($path).unwrap_or(ABSENT),)* }
             }
@@ -114,6 +165,12 @@ offsets! {
     task_signal = "task_struct.signal",
     task_nsproxy = "task_struct.nsproxy",
     task_cred = "task_struct.cred",
+    task_cgroups = "task_struct.cgroups",
+    css_set_default = "css_set.dfl_cgrp",
+    css_set_memory = "css_set.subsys[cgroup_subsys_id:memory_cgrp_id]",
+    css_cgroup = "cgroup_subsys_state.cgroup",
+    cgroup_kn = "cgroup.kn",
+    kn_id = "kernfs_node.id",
     cred_uid = "cred.uid",
     cred_gid = "cred.gid",
     cred_euid = "cred.euid",
@@ -137,10 +194,16 @@ offsets! {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Counters, Offsets, SyscallPolicy};
+    use super::{Control, Counters, FoldEntry, FoldKey, Offsets, SyscallPolicy};
 
     // SAFETY: `repr(C)`, made of integers only, without padding (zerocopy's `IntoBytes` derive checks it).
     unsafe impl aya::Pod for Counters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Control {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FoldKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FoldEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Offsets {}
     // SAFETY: as above.

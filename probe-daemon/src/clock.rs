@@ -39,6 +39,11 @@ impl Clock {
     }
 }
 
+/// Nanoseconds of `CLOCK_BOOTTIME`, now.
+pub fn boot_now() -> u64 {
+    u64::try_from(read(ClockId::Boottime)).unwrap_or_default()
+}
+
 /// Nanoseconds since the Unix epoch, now.
 pub fn wall_now() -> u64 {
     u64::try_from(read(ClockId::Realtime)).unwrap_or_default()

@@ -104,12 +104,46 @@ section! {
         /// How far the window in which repeats of a failure are counted into one record may grow; 0 never lets it
         /// grow beyond the probe's `interval`.
         pub timeout: Duration = Duration::from_secs(600), Seconds(0..=86400);
+        /// Whether repeats of a failure are counted into one record. Off gives a record for each, which a flood fills
+        /// disks and networks with.
+        pub fold: OnOff = OnOff::On, one_of::<OnOff>();
+        /// How many failures may repeat at the same time; what comes beyond goes out unfolded. Each takes about 300
+        /// bytes of kernel memory.
+        pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
         /// The form of a record.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// Failed system calls.
         pub syscall: SyscallEvents = SyscallEvents::default(), Nested::<SyscallEvents>(PhantomData);
+        /// Programs that could not be executed.
+        pub exec: Family = Family::default(), Nested::<Family>(PhantomData);
+        /// Calls that were not permitted.
+        pub denial: Family = Family::default(), Nested::<Family>(PhantomData);
+        /// Failed io_uring requests, which pass no system call's exit.
+        pub io_uring: Family = Family::default(), Nested::<Family>(PhantomData);
+        /// Processes that the kernel kills for memory.
+        pub oom: Family = Family::default(), Nested::<Family>(PhantomData);
+        /// Threads that are kept off the CPU.
+        pub offcpu: OffcpuEvents = OffcpuEvents::default(), Nested::<OffcpuEvents>(PhantomData);
+        /// Processes that ended by a signal or with a non-zero exit code.
+        pub exit: Family = Family::default(), Nested::<Family>(PhantomData);
     }
     others ["desc_language"];
+}
+
+section! {
+    /// A family of events.
+    pub struct Family {
+        /// Whether it is captured.
+        pub switch: OnOff = OnOff::On, one_of::<OnOff>();
+    }
+}
+
+section! {
+    /// Threads that are kept off the CPU.
+    pub struct OffcpuEvents {
+        /// Whether they are captured.
+        pub switch: OnOff = OnOff::On, one_of::<OnOff>();
+    }
 }
 
 section! {

@@ -1,40 +1,36 @@
 //! Events as people read them.
 //!
-//! In: a checked ring record, or the full form of an event. Out: a [`TraceEvent`] with names for numbers and typed
-//! arguments, and an [`Observation`], which is what every source hands to the pipeline.
+//! In: a checked ring record. Out: an [`Event`] of its family, and an [`Observation`], which is what every source
+//! hands to the pipeline.
 
-use std::borrow::Cow;
+use probe_common::{Payload, RingHeader, RingRecord};
 
-use probe_common::{RawEvent, RingRecord};
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap, SerializeStruct},
-};
+mod call;
+mod exit;
+mod offcpu;
+mod oom;
 
-use crate::{
-    errno,
-    syscall::{self, Args, Captured, SockAddr, Syscall},
-};
+pub use call::TraceEvent;
+pub use exit::Exit;
+pub use offcpu::Offcpu;
+pub use oom::OomKill;
 
-/// What a source saw, and when: nanoseconds since the Unix epoch.
-#[derive(Clone, Debug)]
-pub struct Observation {
-    /// When it happened.
-    pub time: u64,
-    /// What happened.
-    pub event: TraceEvent,
+/// What happened, by family.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A call failed.
+    Call(TraceEvent),
+    /// A process is killed for memory.
+    Oom(OomKill),
+    /// A thread is kept off the CPU.
+    Offcpu(Offcpu),
+    /// A process ended, not as it should.
+    Exit(Exit),
 }
 
-/// A system call that failed.
-///
-/// Ids are what user space calls them: `pid` is the process (thread group), `tid` the thread. [`RawEvent`] has
-/// the two the other way round.
+/// To whom it happened, whatever it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TraceEvent {
-    /// The system call; none where this build does not know its number.
-    pub syscall: Option<&'static Syscall>,
-    /// Its number.
-    pub nr: u32,
+pub struct Subject {
     /// Process id in the initial pid namespace.
     pub pid: u32,
     /// Thread id in the initial pid namespace.
@@ -45,160 +41,77 @@ pub struct TraceEvent {
     pub parent_pid: Option<u32>,
     /// Real user id.
     pub uid: u32,
-    /// Real group id.
-    pub gid: u32,
-    /// Effective user id, which is what permissions are checked against; none where unknown.
-    pub euid: Option<u32>,
+    /// Effective user id.
+    pub euid: u32,
     /// Name of the thread; invalid UTF-8 is replaced by U+FFFD.
     pub comm: String,
     /// Session id; 0 where unknown.
     pub session: i32,
-    /// Error number.
-    pub errno: u32,
-    /// The return value: the negative error number.
-    pub ret: i64,
-    /// Namespace inode numbers.
+    /// Pid namespace.
     pub pid_ns: u32,
-    /// UTS namespace.
-    pub uts_ns: u32,
-    /// Mount namespace.
-    pub mount_ns: u32,
-    /// Context switches of the thread so far.
-    pub context_switches: u64,
     /// Start of the process on `CLOCK_BOOTTIME` in nanoseconds; none where unknown.
     pub process_start: Option<u64>,
-    /// Start of the system call on `CLOCK_BOOTTIME` in nanoseconds; the same as `finish`, since only the return
-    /// is observed.
-    pub start: u64,
-    /// Return of the system call on `CLOCK_BOOTTIME` in nanoseconds.
-    pub finish: u64,
-    /// Decoded arguments by name, in order.
-    pub args: Args,
-    /// The argument that a sentence names, such as `"/etc/shadow"` or `10.0.0.5:443`.
-    pub subject: Option<String>,
-    /// The first path among the arguments.
-    pub path: Option<String>,
-    /// The socket address among the arguments.
-    pub peer: Option<SockAddr>,
-    /// Whether an argument was longer than what was captured.
-    pub truncated: bool,
+    /// Id of the cgroup; 0 where unknown.
+    pub cgroup: u64,
 }
 
-impl TraceEvent {
-    /// The name of the system call, or its number where the name is not known.
-    pub fn syscall_name(&self) -> Cow<'static, str> {
-        match self.syscall {
-            Some(syscall) => Cow::Borrowed(syscall.name),
-            None => Cow::Owned(format!("syscall_{}", self.nr)),
-        }
-    }
-
-    fn new(head: &probe_common::Head, captured: &Captured<'_>) -> Self {
+impl From<&RingHeader> for Subject {
+    fn from(header: &RingHeader) -> Self {
+        let head = &header.head;
         Self {
-            syscall: syscall::lookup(head.nr),
-            nr: head.nr,
             pid: head.tid,
             tid: head.pid,
             container_pid: head.ns_pid,
-            parent_pid: None,
+            parent_pid: (header.parent != 0).then_some(header.parent),
             uid: head.uid,
-            gid: head.gid,
-            euid: None,
+            euid: header.euid,
             comm: String::from_utf8_lossy(head.comm()).into_owned(),
             session: head.sid,
-            errno: head.errno,
-            ret: head.signed_return(),
             pid_ns: head.pid_ns,
-            uts_ns: head.uts_ns,
-            mount_ns: head.mnt_ns,
-            context_switches: head.context_sw,
-            process_start: None,
-            start: head.start,
-            finish: head.finish,
-            args: syscall::decode(head.nr, captured),
-            subject: syscall::summary(head.nr, captured),
-            path: syscall::path(head.nr, captured),
-            peer: syscall::peer(head.nr, captured),
-            truncated: captured.truncated != 0,
+            process_start: (header.start_time != 0).then_some(header.start_time),
+            cgroup: header.cgroup,
         }
     }
 }
 
-impl From<&RingRecord<'_>> for TraceEvent {
+impl From<&RingRecord<'_>> for Event {
     fn from(record: &RingRecord<'_>) -> Self {
         let header = &record.header;
-        let captured =
-            Captured { registers: header.registers, memory: record.memory(), truncated: header.truncated };
-        let known = |value: u32| (value != 0).then_some(value);
-        Self {
-            parent_pid: known(header.parent),
-            euid: Some(header.euid),
-            process_start: (header.start_time != 0).then_some(header.start_time),
-            ..Self::new(&header.head, &captured)
-        }
-    }
-}
-
-impl From<&RawEvent> for TraceEvent {
-    /// The full form does not say which arguments are strings: the system call's own description does.
-    fn from(event: &RawEvent) -> Self {
-        let plan = syscall::capture(event.head.nr);
-        let mut captured = Captured { registers: [0; 6], memory: [None; 6], truncated: 0 };
-        for index in 0..probe_common::ARG_COUNT {
-            captured.registers[index] = event.register(index).unwrap_or_default();
-        }
-        for index in 0..probe_common::ARG_COUNT {
-            let string = event.string(index).unwrap_or_default();
-            if plan.strings & 1 << index != 0 {
-                captured.memory[index] = Some(string);
-                captured.truncated |= u8::from(string.len() == probe_common::ARG_LEN) << index;
-            } else if let Some((at, len)) = plan.sockaddr
-                && usize::from(at) == index
-            {
-                let len = captured.registers.get(usize::from(len)).copied().unwrap_or_default();
-                let address = &event.arguments[index];
-                let len = usize::try_from(len).unwrap_or(address.len()).min(address.len());
-                captured.memory[index] = address.get(..len);
+        match &record.payload {
+            Payload::Call(payload, memory) => {
+                Self::Call(TraceEvent::from_call(record.kind, header, payload, *memory))
             }
+            Payload::Oom(payload) => Self::Oom(OomKill::new(header, payload)),
+            Payload::Offcpu(payload) => Self::Offcpu(Offcpu::new(header, payload)),
+            Payload::Exit(payload) => Self::Exit(Exit::new(header, payload)),
         }
-        Self::new(&event.head, &captured)
     }
 }
 
-impl Serialize for TraceEvent {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("TraceEvent", 18)?;
-        out.serialize_field("syscall", &self.syscall.map(Call))?;
-        out.serialize_field("pid", &self.pid)?;
-        out.serialize_field("tid", &self.tid)?;
-        out.serialize_field("container_pid", &self.container_pid)?;
-        out.serialize_field("uid", &self.uid)?;
-        out.serialize_field("gid", &self.gid)?;
-        out.serialize_field("comm", &self.comm)?;
-        out.serialize_field("session", &self.session)?;
-        // Which container it was is found out from the process's cgroup, which a trace event does not hold.
-        out.serialize_field("container", &None::<()>)?;
-        out.serialize_field("error", errno::name(self.errno))?;
-        out.serialize_field("return", &self.ret)?;
-        out.serialize_field("pid_ns", &self.pid_ns)?;
-        out.serialize_field("uts_ns", &self.uts_ns)?;
-        out.serialize_field("mount_ns", &self.mount_ns)?;
-        out.serialize_field("start", &self.start)?;
-        out.serialize_field("finish", &self.finish)?;
-        out.serialize_field("args", &self.args)?;
-        out.end()
+/// What a source hands to the pipeline at once.
+#[derive(Clone, Debug)]
+pub enum Batch {
+    /// Events, each of which happened once.
+    Events(Vec<Observation>),
+    /// The end of an interval: what repeated in it, how often, and when it ended (`CLOCK_BOOTTIME`, nanoseconds).
+    Repeats(Vec<(Observation, u64)>, u64),
+}
+
+impl Batch {
+    /// Occurrences in it.
+    pub fn occurrences(&self) -> u64 {
+        match self {
+            Self::Events(events) => events.len() as u64,
+            Self::Repeats(repeats, _) => repeats.iter().map(|(_, count)| count).sum(),
+        }
     }
 }
 
-struct Call(&'static Syscall);
-
-impl Serialize for Call {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_map(Some(4))?;
-        out.serialize_entry("nr", &self.0.number)?;
-        out.serialize_entry("name", &format_args!("sys_{}", self.0.name))?;
-        out.serialize_entry("class", self.0.class.name())?;
-        out.serialize_entry("group", self.0.class.name())?;
-        out.end()
-    }
+/// What a source saw, and when: nanoseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When it happened.
+    pub time: u64,
+    /// What happened.
+    pub event: Event,
 }

@@ -1,8 +1,10 @@
 //! What every hop has counted, from the kernel's match to the acknowledged record.
 //!
-//! In: one call where something happened. Out: a warning once an interval while something is lost, and the ledger, which adds up at the end of a run:
-//! matched = sent + lost in the ring; sent = received; received = malformed + lost before the pipeline + records;
-//! and for each sink records = delivered + lost in its queue + lost in delivery.
+//! In: one call where something happened. Out: a warning once an interval while something is lost, and the ledger,
+//! which adds up at the end of a run, in events:
+//! matched = sent to the ring + folded in the kernel + lost in the ring;
+//! sent = received; received + folded = malformed + lost before the pipeline + events in records;
+//! and for each sink events in records = delivered + lost in its queue + lost in delivery.
 
 use std::{
     sync::{
@@ -22,9 +24,9 @@ pub struct Count(AtomicU64);
 
 impl Count {
     /// Adds to the total.
-    pub fn add(&self, count: usize) {
+    pub fn add(&self, count: u64) {
         // A total is read when the tasks that add to it have ended, so no order is needed.
-        self.0.fetch_add(count as u64, Ordering::Relaxed);
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
     /// The total so far.
@@ -37,13 +39,17 @@ impl Count {
 #[derive(Debug, Default)]
 pub struct Meter {
     kernel: Mutex<[Counters; Kind::ALL.len()]>,
-    /// Records taken out of the ring buffer.
+    /// Events taken out of the ring buffer.
     pub received: Count,
-    /// Of these, what could not be made into a record.
+    /// Events that the kernel side only counted, as repeats.
+    pub folded: Count,
+    /// Of received and folded ones, what could not be made into a record.
     pub malformed: Count,
-    /// Of these, events lost because the pipeline's queue was full.
+    /// Of these, lost because the pipeline's queue was full.
     pub lost_pipeline: Count,
-    /// Of these, made into records.
+    /// Of these, told of in records.
+    pub events: Count,
+    /// Records made.
     pub records: Count,
     sinks: Mutex<Vec<Arc<SinkMeter>>>,
 }
@@ -54,11 +60,21 @@ pub struct SinkMeter {
     /// The sink's name.
     pub name: &'static str,
     /// Records that the sink has for certain: acknowledged by Kafka, written to the file.
-    pub delivered: Count,
-    /// Records lost because the sink's queue was full.
+    delivered: Count,
+    /// Events that these records tell of.
+    delivered_events: Count,
+    /// Events lost because the sink's queue was full.
     pub lost_queue: Count,
-    /// Records that the sink took and could not deliver.
+    /// Events lost because the sink took their record and could not deliver it.
     pub lost_delivery: Count,
+}
+
+impl SinkMeter {
+    /// Counts records that the sink has for certain, and the events that they tell of.
+    pub fn delivered(&self, records: u64, events: u64) {
+        self.delivered.add(records);
+        self.delivered_events.add(events);
+    }
 }
 
 impl Meter {
@@ -113,12 +129,14 @@ impl Meter {
         let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |of: fn(&Counters) -> u64| kernel.iter().map(of).sum::<u64>();
         info!(
-            matched = sum(|c| c.matched),
+            matched = sum(|c| c.sent) + sum(|c| c.lost) + self.folded.get(),
             sent = sum(|c| c.sent),
+            folded = self.folded.get(),
             lost_ring = sum(|c| c.lost),
             received = self.received.get(),
             malformed = self.malformed.get(),
             lost_pipeline = self.lost_pipeline.get(),
+            events = self.events.get(),
             records = self.records.get(),
             "ledger"
         );
@@ -126,6 +144,7 @@ impl Meter {
             info!(
                 sink = sink.name,
                 delivered = sink.delivered.get(),
+                delivered_events = sink.delivered_events.get(),
                 lost_queue = sink.lost_queue.get(),
                 lost_delivery = sink.lost_delivery.get(),
                 "ledger"

@@ -1,7 +1,7 @@
 //! Observations become encoded records and go to every sink's queue.
 //!
-//! In: batches of observations from the sources. Out: each record, encoded once, offered to each queue. It ends
-//! when all sources have closed their end, and closes the queues by dropping them.
+//! In: batches from the sources. Out: each record, encoded once, offered to each queue. It ends when all sources
+//! have closed their end, and closes the queues by dropping them.
 
 use std::sync::Arc;
 
@@ -10,12 +10,14 @@ use tracing::error;
 use ulid::{Generator, Overflow};
 
 use crate::{
-    clock::{Clock, wall_now},
+    clock::{Clock, boot_now, wall_now},
     encode::json::Json,
-    event::Observation,
+    event::{Batch, Event},
+    fold::{Fold, Folded},
     meter::Meter,
     policy::Policy,
     record::LogRecord,
+    severity::Severity,
     sink::{Encoded, Queue},
 };
 
@@ -26,6 +28,8 @@ pub const QUEUE: usize = 64;
 pub struct Pipeline {
     /// Says how grave each is.
     pub policy: Arc<Policy>,
+    /// Makes one record of repeats; none where each event gets its own.
+    pub fold: Option<Fold>,
     /// The encoder of the configured encoding.
     pub encoder: Json,
     /// One queue for each sink.
@@ -36,24 +40,51 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Works until the sources have closed.
-    pub async fn run(self, mut observations: mpsc::Receiver<Vec<Observation>>) {
+    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
         let mut ids = Generator::new();
-        while let Some(batch) = observations.recv().await {
-            let (clock, observed) = (Clock::now(), wall_now());
-            for observation in &batch {
-                let event = &observation.event;
-                let severity = self.policy.severity(event.nr, event.errno);
-                let id = ids.generate().unwrap_or_else(Overflow::commit_overflow_increment);
-                let record = LogRecord::new(observation, severity, id, observed, clock);
-                match self.encoder.encode(&record) {
-                    Ok(bytes) => {
-                        self.meter.records.add(1);
-                        self.offer(Encoded { bytes, event_name: record.event_name });
+        while let Some(batch) = batches.recv().await {
+            let now = boot_now();
+            let mut ready = Vec::new();
+            match batch {
+                Batch::Events(events) => {
+                    ready.extend(events.into_iter().filter_map(|seen| match &mut self.fold {
+                        Some(fold) => fold.take(seen, 1, true, now),
+                        None => Some(Folded { seen, occurrences: 1, window: std::time::Duration::ZERO }),
+                    }));
+                }
+                Batch::Repeats(repeats, ended) => {
+                    let Some(fold) = &mut self.fold else { continue };
+                    for (seen, count) in repeats {
+                        ready.extend(fold.take(seen, count, false, ended));
                     }
-                    Err(error) => {
-                        self.meter.malformed.add(1);
-                        error!(%error, "an event is lost: its record cannot be encoded");
-                    }
+                    ready.extend(fold.sweep(ended));
+                }
+            }
+            self.publish(&ready, &mut ids);
+        }
+        let rest = self.fold.as_mut().map(Fold::finish).unwrap_or_default();
+        self.publish(&rest, &mut ids);
+    }
+
+    fn publish(&self, ready: &[Folded], ids: &mut Generator) {
+        let (clock, observed) = (Clock::now(), wall_now());
+        for folded in ready {
+            let severity = match &folded.seen.event {
+                Event::Call(call) => self.policy.severity(call.nr, call.errno),
+                _ => Severity::Warn,
+            };
+            let id = ids.generate().unwrap_or_else(Overflow::commit_overflow_increment);
+            let record = LogRecord::new(folded, severity, id, observed, clock);
+            let occurrences = folded.occurrences;
+            match self.encoder.encode(&record) {
+                Ok(bytes) => {
+                    self.meter.records.add(1);
+                    self.meter.events.add(occurrences);
+                    self.offer(Encoded { bytes, event_name: record.said.event_name, occurrences });
+                }
+                Err(error) => {
+                    self.meter.malformed.add(occurrences);
+                    error!(%error, "an event is lost: its record cannot be encoded");
                 }
             }
         }

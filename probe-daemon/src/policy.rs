@@ -138,8 +138,15 @@ impl Policy {
             .map(|number| {
                 let capture = syscall::capture(number);
                 let (sockaddr, sockaddr_len) = capture.sockaddr.map_or((0, 0), |(at, len)| (at + 1, len));
-                let mut policy =
-                    SyscallPolicy { strings: capture.strings, sockaddr, sockaddr_len, ..Default::default() };
+                let executes = |name| syscall::parse(name).is_some_and(|call| call.number == number);
+                let exec = u8::from(["execve", "execveat"].into_iter().any(executes));
+                let mut policy = SyscallPolicy {
+                    strings: capture.strings,
+                    sockaddr,
+                    sockaddr_len,
+                    exec,
+                    ..Default::default()
+                };
                 (1..ERRNO_BITS).for_each(|errno| policy.set(errno, true));
                 policy
             })

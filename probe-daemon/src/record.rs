@@ -1,6 +1,6 @@
 //! An observation becomes a log record of OpenTelemetry's data model.
 //!
-//! In: an [`Observation`] and the severity that the policy gives it. Out: a [`LogRecord`]. Pure: the same input
+//! In: a [`Folded`] observation and the severity that the policy gives it. Out: a [`LogRecord`]. Pure: the same input
 //! gives the same record, but for its id and the time of observation.
 
 use std::{
@@ -13,16 +13,17 @@ use ulid::Ulid;
 
 use crate::{
     clock::Clock,
-    errno,
-    event::{Observation, TraceEvent},
+    event::{Event, Subject},
+    fold::Folded,
     severity::Severity,
     syscall::Args,
 };
 
+mod call;
+mod exit;
+mod offcpu;
+mod oom;
 pub mod resource;
-
-/// `EventName` of a system call that failed.
-pub const SYSCALL_FAILURE: &str = "gala_gopher.syscall.failure";
 
 /// The longest text of one attribute, in bytes.
 pub const VALUE_LEN: usize = 4096;
@@ -67,6 +68,84 @@ impl<'a> From<Cow<'a, str>> for Value<'a> {
     }
 }
 
+impl From<u64> for Value<'_> {
+    /// OpenTelemetry's integers are signed; what does not fit is the largest that does.
+    fn from(number: u64) -> Self {
+        Self::Int(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+/// Attributes of a record, in order; no key twice.
+#[derive(Clone, Debug)]
+pub struct Attributes<'a> {
+    /// Keys and values.
+    pub list: Vec<(&'static str, Value<'a>)>,
+    clock: Clock,
+}
+
+impl<'a> Attributes<'a> {
+    /// None yet. `clock` turns the kernel's times into wall time.
+    pub fn new(clock: Clock) -> Self {
+        Self { list: Vec::with_capacity(28), clock }
+    }
+
+    /// Adds one; never the same key twice.
+    pub fn put(&mut self, key: &'static str, value: impl Into<Value<'a>>) {
+        self.list.push((key, value.into()));
+    }
+
+    /// Adds a moment of `CLOCK_BOOTTIME`, given in nanoseconds, as wall time.
+    pub fn put_time(&mut self, key: &'static str, boot: u64) {
+        let wall = self.clock.wall(boot);
+        self.put(key, rfc3339(wall));
+    }
+
+    /// Adds to whom it happened.
+    pub fn subject(&mut self, subject: &'a Subject) {
+        self.put("process.pid", subject.pid);
+        self.put("process.vpid", subject.container_pid);
+        if let Some(parent) = subject.parent_pid {
+            self.put("process.parent_pid", parent);
+        }
+        if subject.session > 0 {
+            self.put("process.session_leader.pid", i64::from(subject.session));
+        }
+        if let Some(start) = subject.process_start {
+            self.put_time("process.creation.time", start);
+        }
+        self.put("process.user.id", subject.euid);
+        if subject.euid != subject.uid {
+            self.put("process.real_user.id", subject.uid);
+        }
+        self.put("thread.id", subject.tid);
+        self.put("thread.name", subject.comm.as_str());
+        self.put("gala_gopher.pid_ns", subject.pid_ns);
+    }
+}
+
+/// What a family says of its event, beside attributes.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// What kind of event it is.
+    pub event_name: &'static str,
+    /// How grave it is.
+    pub severity: Severity,
+    /// One sentence for people.
+    pub body: String,
+}
+
 /// A log record, before any encoding.
 #[derive(Clone, Debug)]
 pub struct LogRecord<'a> {
@@ -74,76 +153,32 @@ pub struct LogRecord<'a> {
     pub timestamp: u64,
     /// When the daemon saw it: nanoseconds since the Unix epoch.
     pub observed: u64,
-    /// How grave it is.
-    pub severity: Severity,
-    /// What kind of event it is.
-    pub event_name: &'static str,
-    /// One sentence for people.
-    pub body: String,
-    /// The same for programs; no key twice.
-    pub attributes: Vec<(&'static str, Value<'a>)>,
+    /// Name, severity and sentence.
+    pub said: Said,
+    /// The same for programs.
+    pub attributes: Attributes<'a>,
 }
 
 impl<'a> LogRecord<'a> {
-    /// Makes the record of one failed system call. `id` is unique, `clock` relates process start to wall time.
-    pub fn new(seen: &'a Observation, severity: Severity, id: Ulid, observed: u64, clock: Clock) -> Self {
-        let event = &seen.event;
-        let mut attributes = Vec::with_capacity(24);
-        let mut put = |key, value: Value<'a>| attributes.push((key, value));
-        put("event.name", SYSCALL_FAILURE.into());
-        put("log.record.uid", id.to_string().into());
-        put("process.pid", event.pid.into());
-        put("process.vpid", event.container_pid.into());
-        if let Some(parent) = event.parent_pid {
-            put("process.parent_pid", parent.into());
+    /// Makes the record of an event. `id` is unique, `severity` is the policy's for a failed call, `clock` relates
+    /// the kernel's times to wall time.
+    pub fn new(folded: &'a Folded, severity: Severity, id: Ulid, observed: u64, clock: Clock) -> Self {
+        let Folded { seen, occurrences, window } = folded;
+        let mut attributes = Attributes::new(clock);
+        attributes.put("log.record.uid", id.to_string());
+        attributes.put("gala_gopher.occurrences", *occurrences);
+        if !window.is_zero() {
+            attributes.put("gala_gopher.window_ms", u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
         }
-        if event.session > 0 {
-            put("process.session_leader.pid", Value::Int(event.session.into()));
-        }
-        if let Some(start) = event.process_start {
-            put("process.creation.time", rfc3339(clock.wall(start)).into());
-        }
-        put("process.user.id", event.euid.unwrap_or(event.uid).into());
-        if event.euid.is_some_and(|euid| euid != event.uid) {
-            put("process.real_user.id", event.uid.into());
-        }
-        put("thread.id", event.tid.into());
-        put("thread.name", event.comm.as_str().into());
-        put("error.type", errno::name(event.errno).into());
-        put("gala_gopher.syscall.name", event.syscall_name().into());
-        put("gala_gopher.syscall.number", event.nr.into());
-        put("gala_gopher.syscall.errno", event.errno.into());
-        put("gala_gopher.syscall.return", Value::Int(event.ret));
-        put("gala_gopher.syscall.args", Value::Args(&event.args));
-        if event.truncated {
-            put("gala_gopher.syscall.args_truncated", Value::Bool(true));
-        }
-        if let Some(path) = &event.path {
-            put("file.path", cut(path, VALUE_LEN).into());
-        }
-        if let Some((address, port)) = event.peer.as_ref().and_then(|peer| Some((peer.ip()?, peer.port()?))) {
-            put("network.peer.address", address.to_string().into());
-            put("network.peer.port", u32::from(port).into());
-        }
-        put("gala_gopher.pid_ns", event.pid_ns.into());
-        put("gala_gopher.occurrences", Value::Int(1));
-        Self {
-            timestamp: seen.time,
-            observed,
-            severity,
-            event_name: SYSCALL_FAILURE,
-            body: sentence(event),
-            attributes,
-        }
+        let said = match &seen.event {
+            Event::Call(event) => call::say(event, severity, *occurrences, *window, &mut attributes),
+            Event::Oom(event) => oom::say(event, &mut attributes),
+            Event::Offcpu(event) => offcpu::say(event, &mut attributes),
+            Event::Exit(event) => exit::say(event, &mut attributes),
+        };
+        attributes.put("event.name", said.event_name);
+        Self { timestamp: seen.time, observed, said, attributes }
     }
-}
-
-/// `curl[4242] connect(10.0.0.5:443) failed: ECONNREFUSED (111)`
-fn sentence(event: &TraceEvent) -> String {
-    // What is cut is the long argument, so that the end of the sentence stays.
-    let subject = cut(event.subject.as_deref().unwrap_or_default(), SUBJECT_LEN);
-    let (comm, call, name) = (event.comm.escape_debug(), event.syscall_name(), errno::name(event.errno));
-    format!("{comm}[{}] {call}({subject}) failed: {name} ({})", event.pid, event.errno)
 }
 
 /// A moment in UTC. Milliseconds: finer ones would differ from record to record, as the two clocks drift.

@@ -11,6 +11,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use probe_common::Kind;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -19,14 +20,15 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{Channel, Config},
+    config::{Channel, Config, OnOff},
     encode::json::Json,
+    fold::Fold,
     meter::Meter,
     pipeline::{self, Pipeline},
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
-    source::kernel::{self, Kernel, KernelError},
+    source::kernel::{self, Folding, Kernel, KernelError},
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
@@ -89,13 +91,16 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
     }
 
     let policy = Arc::new(policy);
-    let kernel = Kernel::attach(policy.kernel())?;
+    let fold = config.event.fold == OnOff::On;
+    let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
+    let kernel = Kernel::attach(&families(config), policy.kernel(), Folding { entries })?;
     let encoder = Json::new(&resource).map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
-    let pipeline = Pipeline { policy, encoder, queues, meter: Arc::clone(&meter) };
+    let interval = config.probe.interval;
+    let fold = fold.then(|| Fold::new(interval, config.event.timeout));
+    let pipeline = Pipeline { policy, fold, encoder, queues, meter: Arc::clone(&meter) };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
-    let interval = config.probe.interval;
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
     let source = tokio::spawn(kernel.run(observations, Arc::clone(&meter), interval, stopped));
     info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "capturing");
@@ -119,4 +124,19 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
     }
     meter.log_ledger();
     Ok(())
+}
+
+/// The families of events that the configuration switches on.
+fn families(config: &Config) -> Vec<Kind> {
+    let event = &config.event;
+    let switch = |kind| match kind {
+        Kind::Syscall => event.syscall.switch,
+        Kind::Exec => event.exec.switch,
+        Kind::Denial => event.denial.switch,
+        Kind::IoUring => event.io_uring.switch,
+        Kind::Oom => event.oom.switch,
+        Kind::Offcpu => event.offcpu.switch,
+        Kind::Exit => event.exit.switch,
+    };
+    Kind::ALL.into_iter().filter(|kind| switch(*kind) == OnOff::On).collect()
 }

@@ -32,6 +32,8 @@ pub struct Encoded {
     pub bytes: Bytes,
     /// What kind of event it is; a header of the Kafka record.
     pub event_name: &'static str,
+    /// Events that it stands for.
+    pub occurrences: u64,
 }
 
 /// When a stopping daemon gives up on what is not delivered. Unset while it runs.
@@ -80,8 +82,9 @@ impl Queue {
 
     /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
     pub fn offer(&self, record: Encoded) {
-        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.records.try_send(record) {
-            self.meter.lost_queue.add(1);
+        if let Err(TrySendError::Full(record) | TrySendError::Closed(record)) = self.records.try_send(record)
+        {
+            self.meter.lost_queue.add(record.occurrences);
         }
     }
 }
@@ -94,6 +97,11 @@ pub async fn drive(mut sink: impl Sink, mut records: mpsc::Receiver<Encoded>) {
         batch.clear();
     }
     sink.close().await;
+}
+
+/// Events that a batch stands for.
+fn occurrences(batch: &[Encoded]) -> u64 {
+    batch.iter().map(|record| record.occurrences).sum()
 }
 
 /// The batch as lines, each with its newline.

@@ -1,36 +1,56 @@
 //! Puts events into the ring buffer and counts what became of them.
 //!
-//! In: a filled header, and for system calls with captured memory a filled scratch. Out: a ring record, and one
-//! more in `sent` or `lost`. Per-CPU counters need no atomics: tracing programs run with preemption off, and no
-//! hook interrupts another of the same kind on its CPU.
+//! In: a filled record. Out: a ring record, and one more in `sent` or `lost`. Per-CPU counters need no atomics:
+//! tracing programs run with preemption off, and no hook interrupts another of the same kind on its CPU.
 //!
 //! Nothing here forces a wake-up: the kernel wakes the reader only when it had caught up, and the reader sleeps
 //! a few milliseconds between drains, so that a flood costs a wake-up per drain and not one per event.
 
-use probe_common::{Counters, Kind, RingHeader};
+use aya_ebpf::helpers::generated::bpf_ringbuf_output;
+use probe_common::Kind;
 
 use crate::map::{COUNTERS, RING};
 
-/// Counts one event that the policy asked for, and sends it with `send`, which says whether there was room.
+/// What became of an event.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum Fate {
+    /// It is in the ring buffer.
+    Sent,
+    /// It is nowhere.
+    Lost,
+}
+
+/// Counts one event.
 #[inline(always)]
-pub fn counted(kind: Kind, send: impl FnOnce() -> bool) {
+pub fn count(kind: Kind, fate: Fate) {
     let Some(counters) = COUNTERS.get_ptr_mut(kind as u32) else { return };
     // SAFETY: a value of the per-CPU map, which only this CPU writes.
-    let counters: &mut Counters = unsafe { &mut *counters };
-    counters.matched += 1;
-    if send() {
-        counters.sent += 1;
-    } else {
-        counters.lost += 1;
+    let counters = unsafe { &mut *counters };
+    match fate {
+        Fate::Sent => counters.sent += 1,
+        Fate::Lost => counters.lost += 1,
     }
 }
 
-/// Sends a record without captured memory; `fill` writes all of it, in place.
+/// Sends a record of a fixed size; `fill` writes all of it, in place. Counts it.
 #[inline(always)]
-pub fn reserve(fill: impl FnOnce(&mut RingHeader)) -> bool {
-    let Some(mut entry) = RING.reserve::<RingHeader>(0) else { return false };
+pub fn reserve<T: 'static>(kind: Kind, fill: impl FnOnce(&mut T)) {
+    let Some(mut entry) = RING.reserve::<T>(0) else { return count(kind, Fate::Lost) };
     // SAFETY: `fill` writes every field; until then the entry holds old ring bytes, valid for its integers.
     fill(unsafe { &mut *entry.as_mut_ptr() });
     entry.submit(0);
-    true
+    count(kind, Fate::Sent);
+}
+
+/// Sends `length` bytes. The caller counts it.
+///
+/// # Safety
+/// So many bytes lie at `record`; the verifier must see it.
+#[inline(always)]
+pub unsafe fn output(record: *const u8, length: usize) -> Fate {
+    // SAFETY: the caller's promise.
+    let result = unsafe {
+        bpf_ringbuf_output((&raw const RING).cast_mut().cast(), record.cast_mut().cast(), length as u64, 0)
+    };
+    if result == 0 { Fate::Sent } else { Fate::Lost }
 }

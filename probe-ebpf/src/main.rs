@@ -4,8 +4,10 @@
 //! and counters, laid out by `probe-common`. It is compiled for the BPF target only; for any other target this
 //! crate is an empty program, so that `cargo check --workspace` works.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
+#[cfg(target_arch = "bpf")]
+mod atomic;
 #[cfg(target_arch = "bpf")]
 mod emit;
 #[cfg(target_arch = "bpf")]

@@ -2,15 +2,17 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use probe_common::{Counters, KINDS, Offsets, SYSCALL_SLOTS, Scratch, SyscallPolicy};
+use probe_common::{
+    CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, Offsets, SYSCALL_SLOTS, SyscallPolicy,
+};
 
-/// Every event. The daemon sets the size at load.
+/// Every event.
 #[map]
 pub static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// What was matched, sent and lost, by kind.
+/// What was sent and lost, by kind.
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(KINDS, 0);
 
@@ -18,9 +20,17 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(KINDS
 #[map]
 pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(SYSCALL_SLOTS, 0);
 
-/// Where a record with captured memory is put together.
+/// What the daemon changes while programs run.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Failures that repeat. The daemon may set another size at load.
+#[map]
+pub static FOLD: HashMap<FoldKey, FoldEntry> = HashMap::with_max_entries(16 * 1024, 0);
+
+/// Where a failed call is put together.
+#[map]
+pub static SCRATCH: PerCpuArray<CallScratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where the running kernel keeps its fields; the daemon reads them from the kernel's BTF.
 #[unsafe(no_mangle)]

@@ -70,6 +70,8 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     head.context_sw =
         task.load::<u64>(global(&OFFSETS.task_nvcsw)) + task.load::<u64>(global(&OFFSETS.task_nivcsw));
 
+    header.cgroup = cgroup(task);
+
     let comm = global(&OFFSETS.task_comm);
     for word in 0..COMM_LEN / 8 {
         let bytes = task.load::<u64>(comm + 8 * word as u32).to_ne_bytes();
@@ -106,5 +108,25 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
         let own = numbers + (depth & 63) * size;
         head.ns_pid = pid.probe(own + nr);
         head.pid_ns = Object(pid.probe::<u64>(own + ns) as *const u8).probe(inum);
+    }
+}
+
+/// The id of the task's cgroup.
+#[inline(always)]
+fn cgroup(task: Object) -> u64 {
+    let (cgroups, kn, id) =
+        (global(&OFFSETS.task_cgroups), global(&OFFSETS.cgroup_kn), global(&OFFSETS.kn_id));
+    if cgroups == ABSENT || kn == ABSENT || id == ABSENT {
+        return 0;
+    }
+    let css_set = task.follow(cgroups);
+    let (memory, css_cgroup) = (global(&OFFSETS.css_set_memory), global(&OFFSETS.css_cgroup));
+    let default = global(&OFFSETS.css_set_default);
+    if memory != ABSENT && css_cgroup != ABSENT {
+        css_set.follow(memory).follow(css_cgroup).load_behind(kn, id)
+    } else if default != ABSENT {
+        css_set.follow(default).load_behind(kn, id)
+    } else {
+        0
     }
 }

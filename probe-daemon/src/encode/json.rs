@@ -54,12 +54,12 @@ impl Serialize for Record<'_> {
         let mut out = serializer.serialize_map(None)?;
         out.serialize_entry("Timestamp", &record.timestamp.to_string())?;
         out.serialize_entry("ObservedTimestamp", &record.observed.to_string())?;
-        out.serialize_entry("SeverityText", record.severity.text())?;
-        out.serialize_entry("SeverityNumber", &record.severity.number())?;
-        out.serialize_entry("EventName", record.event_name)?;
+        out.serialize_entry("SeverityText", record.said.severity.text())?;
+        out.serialize_entry("SeverityNumber", &record.said.severity.number())?;
+        out.serialize_entry("EventName", record.said.event_name)?;
         out.serialize_entry("Resource", self.resource)?;
-        out.serialize_entry("Attributes", &Attributes(&record.attributes))?;
-        out.serialize_entry("Body", &record.body)?;
+        out.serialize_entry("Attributes", &Attributes(&record.attributes.list))?;
+        out.serialize_entry("Body", &record.said.body)?;
         out.end()
     }
 }

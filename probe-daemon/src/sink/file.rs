@@ -50,13 +50,13 @@ impl Sink for FileSink {
         let before = self.file.metadata().await.map(|metadata| metadata.len());
         match self.write(&lines).await {
             Ok(()) => {
-                self.meter.delivered.add(batch.len());
+                self.meter.delivered(batch.len() as u64, super::occurrences(batch));
                 if std::mem::take(&mut self.failing) {
                     info!(path = %self.path.display(), "the event file can be written again");
                 }
             }
             Err(error) => {
-                self.meter.lost_delivery.add(batch.len());
+                self.meter.lost_delivery.add(super::occurrences(batch));
                 // A full disk may have taken part of the batch: take it back, so that no line is torn.
                 if let Ok(len) = before
                     && let Err(error) = self.file.set_len(len).await

@@ -128,7 +128,7 @@ impl KafkaSink {
     async fn produce(&self, record: &Encoded) {
         loop {
             if self.deadline.passed() {
-                self.meter.lost_delivery.add(1);
+                self.meter.lost_delivery.add(record.occurrences);
                 return;
             }
             let headers = OwnedHeaders::new_with_capacity(4)
@@ -136,8 +136,11 @@ impl KafkaSink {
                 .insert(Header { key: "gg.encoding", value: Some("json") })
                 .insert(Header { key: "gg.schema", value: Some("1") })
                 .insert(Header { key: "gg.event", value: Some(record.event_name) });
-            let mut message =
-                BaseRecord::<str, [u8]>::to(&self.topic).payload(&record.bytes).headers(headers);
+            // The delivery report brings the number back.
+            let events = Box::new(record.occurrences);
+            let mut message = BaseRecord::<str, [u8], _>::with_opaque_to(&self.topic, events)
+                .payload(&record.bytes)
+                .headers(headers);
             if let Some(key) = &self.key {
                 message = message.key(key);
             }
@@ -147,7 +150,7 @@ impl KafkaSink {
                     time::sleep(FULL_PAUSE).await;
                 }
                 Err((error, _)) => {
-                    self.meter.lost_delivery.add(1);
+                    self.meter.lost_delivery.add(record.occurrences);
                     error!(%error, "a record is lost: Kafka refuses it");
                     return;
                 }
@@ -235,12 +238,12 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = Box<u64>;
 
-    fn delivery(&self, report: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, report: &DeliveryResult<'_>, events: Box<u64>) {
         match report {
             Ok(_) => {
-                self.meter.delivered.add(1);
+                self.meter.delivered(1, *events);
                 if self.trouble().take().is_some() {
                     info!("Kafka takes records");
                 }
@@ -249,7 +252,7 @@ impl ProducerContext for Reports {
                 if self.meter.lost_delivery.get() == 0 {
                     error!(%error, "records are lost: Kafka did not take them; further ones are only counted");
                 }
-                self.meter.lost_delivery.add(1);
+                self.meter.lost_delivery.add(*events);
             }
         }
     }

@@ -30,9 +30,9 @@ impl Sink for StdoutSink {
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => self.meter.delivered.add(batch.len()),
+            Ok(()) => self.meter.delivered(batch.len() as u64, super::occurrences(batch)),
             Err(error) => {
-                self.meter.lost_delivery.add(batch.len());
+                self.meter.lost_delivery.add(super::occurrences(batch));
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(%error, "records are lost: standard output cannot be written");
                 }

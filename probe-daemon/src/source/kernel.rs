@@ -8,9 +8,10 @@ use std::{sync::Arc, time::Duration};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, MapData, PerCpuArray, RingBuf},
-    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
 };
-use probe_common::{COUNTERS, Counters, Kind, OFFSETS, POLICY, RING, RingRecord, SELF_TGID, SyscallPolicy};
+use probe_common::{
+    ABSENT, COUNTERS, Counters, FOLD, Kind, OFFSETS, POLICY, RING, RingRecord, SELF_TGID, SyscallPolicy,
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, watch},
@@ -20,12 +21,17 @@ use tracing::{debug, error, warn};
 
 use crate::{
     clock::Clock,
-    event::{Observation, TraceEvent},
+    event::{Batch, Event, Observation},
     meter::Meter,
 };
 
 mod btf;
+mod hooks;
 mod host;
+mod repeats;
+
+use hooks::Links;
+use repeats::Repeats;
 
 /// The BPF object, aligned as its ELF structures need; empty in a build without BPF tools.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bpf-object"));
@@ -80,7 +86,8 @@ pub struct Kernel {
     bpf: Ebpf,
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, Counters>,
-    link: Option<BtfTracePointLinkId>,
+    repeats: Repeats,
+    links: Links,
 }
 
 /// Whether this build and this host can capture at all. Ask before anything else is opened: most of what a
@@ -93,22 +100,36 @@ pub fn check() -> Result<(), KernelError> {
     if OBJECT.is_empty() { Err(KernelError::Stub) } else { Ok(()) }
 }
 
+/// How repeats are folded.
+#[derive(Clone, Copy, Debug)]
+pub struct Folding {
+    /// Failures that may repeat at the same time; what comes beyond goes out unfolded. None: nothing is folded.
+    pub entries: Option<u32>,
+}
+
 impl Kernel {
     /// Loads and attaches the programs; from here on events are captured.
     ///
     /// # Errors
     /// [`KernelError`], which says what is missing and what to do.
-    pub fn attach(policy: &[SyscallPolicy]) -> Result<Self, KernelError> {
+    pub fn attach(
+        families: &[Kind],
+        policy: &[SyscallPolicy],
+        folding: Folding,
+    ) -> Result<Self, KernelError> {
         check()?;
         let types =
             btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
-        let (offsets, missing) = btf::offsets(&types);
+        let (mut offsets, missing) = btf::offsets(&types);
         drop(types);
         if !missing.is_empty() {
             warn!(
                 fields = missing.join(", "),
                 "this kernel does not have all fields; what needs them stays 0"
             );
+        }
+        if !host::memory_cgroup_is_v1() {
+            offsets.css_set_memory = ABSENT;
         }
         let own = std::process::id();
         let btf = aya::Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
@@ -117,13 +138,15 @@ impl Kernel {
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global(OFFSETS, &offsets, true)
             .override_global(SELF_TGID, &own, true)
+            .map_max_entries(FOLD, folding.entries.unwrap_or(1))
             .load(OBJECT)
             .map_err(|e| KernelError::refused("loading the BPF object", e))?;
 
-        let mut table: Array<_, SyscallPolicy> = typed_map(&mut bpf, POLICY)?;
+        let mut table: Array<_, SyscallPolicy> = array(&mut bpf, POLICY)?;
         for (number, policy) in (0u32..).zip(policy) {
             table.set(number, policy, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
         }
+        let repeats = Repeats::new(&mut bpf, folding)?;
         let ring = RingBuf::try_from(take_map(&mut bpf, RING)?)
             .map_err(|e| KernelError::refused("mapping the ring buffer", e))?;
         #[expect(
@@ -134,30 +157,32 @@ impl Kernel {
             .map_err(|e| KernelError::refused("polling the ring buffer", e))?;
         let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
             .map_err(|e| KernelError::refused("opening the counters", e))?;
-        let link = Some(attach_tracepoint(&mut bpf, &btf, "sys_exit")?);
-        Ok(Self { bpf, ring, counters, link })
+        let links = Links::attach(&mut bpf, &btf, families)?;
+        Ok(Self { bpf, ring, counters, repeats, links })
     }
 
-    /// Captures until `stop` turns true, then detaches and delivers what the ring still holds.
+    /// Captures until `stop` turns true, then detaches and delivers what the ring and the counts still hold.
     pub async fn run(
         mut self,
-        pipeline: mpsc::Sender<Vec<Observation>>,
+        pipeline: mpsc::Sender<Batch>,
         meter: Arc<Meter>,
         interval: Duration,
         mut stop: watch::Receiver<bool>,
     ) {
-        let mut sweep = time::interval(interval);
+        let offer = |batch: Batch| {
+            let events = batch.occurrences();
+            if pipeline.try_send(batch).is_err() {
+                meter.lost_pipeline.add(events);
+            }
+        };
+        let mut sweep = time::interval_at(time::Instant::now() + interval, interval);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut harvest = None;
         while !*stop.borrow_and_update() {
             tokio::select! {
                 ready = self.ring.readable_mut() => match ready {
                     Ok(mut guard) => {
-                        let drained = drain(guard.get_inner_mut(), &meter, |batch| {
-                            let lost = batch.len();
-                            if pipeline.try_send(batch).is_err() {
-                                meter.lost_pipeline.add(lost);
-                            }
-                        });
+                        let drained = drain(guard.get_inner_mut(), &meter, |events| offer(Batch::Events(events)));
                         if drained == Drained::All {
                             guard.clear_ready();
                             // Events that come meanwhile wait in the ring; none of them costs a wake-up.
@@ -171,32 +196,33 @@ impl Kernel {
                         break;
                     }
                 },
-                _ = sweep.tick() => self.count(&meter),
+                _ = sweep.tick() => {
+                    self.count(&meter);
+                    self.repeats.begin_generation();
+                    harvest = Some(time::Instant::now() + LAST_PROGRAMS);
+                }
+                () = time::sleep_until(harvest.unwrap_or_else(time::Instant::now)), if harvest.is_some() => {
+                    harvest = None;
+                    offer(self.repeats.harvest(&meter));
+                }
                 _ = stop.changed() => {}
             }
         }
-        self.detach();
+        self.links.detach(&mut self.bpf);
         time::sleep(LAST_PROGRAMS).await;
         let mut rest = Vec::new();
-        while drain(self.ring.get_mut(), &meter, |batch| rest.push(batch)) == Drained::Some {}
+        while drain(self.ring.get_mut(), &meter, |events| rest.push(Batch::Events(events))) == Drained::Some {
+        }
+        self.repeats.begin_generation();
+        rest.push(self.repeats.harvest(&meter));
         for batch in rest {
-            let lost = batch.len();
+            let events = batch.occurrences();
             // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
             if pipeline.send(batch).await.is_err() {
-                meter.lost_pipeline.add(lost);
+                meter.lost_pipeline.add(events);
             }
         }
         self.count(&meter);
-    }
-
-    fn detach(&mut self) {
-        let Some(link) = self.link.take() else { return };
-        let Some(Ok(program)) = self.bpf.program_mut("sys_exit").map(<&mut BtfTracePoint>::try_from) else {
-            return;
-        };
-        if let Err(error) = program.detach(link) {
-            warn!(%error, "a program could not be detached; it ends with the daemon");
-        }
     }
 
     /// Takes over the kernel's counters.
@@ -205,7 +231,6 @@ impl Kernel {
             match self.counters.get(&(kind as u32), 0) {
                 Ok(values) => {
                     let total = values.iter().fold(Counters::default(), |sum, cpu| Counters {
-                        matched: sum.matched + cpu.matched,
                         sent: sum.sent + cpu.sent,
                         lost: sum.lost + cpu.lost,
                     });
@@ -232,10 +257,10 @@ fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Vec
         let Some(bytes) = ring.next() else { break };
         taken += 1;
         match RingRecord::parse(&bytes) {
-            Ok(record) => batch.push(Observation {
-                time: clock.wall(record.header.head.finish),
-                event: TraceEvent::from(&record),
-            }),
+            Ok(record) => {
+                let time = clock.wall(record.header.head.finish);
+                batch.push(Observation { time, event: Event::from(&record) });
+            }
             Err(error) => {
                 meter.malformed.add(1);
                 debug!(%error, "a record of the ring buffer cannot be read");
@@ -249,7 +274,7 @@ fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Vec
     if !batch.is_empty() {
         deliver(batch);
     }
-    meter.received.add(taken);
+    meter.received.add(taken as u64);
     if taken < DRAIN { Drained::All } else { Drained::Some }
 }
 
@@ -258,25 +283,6 @@ fn take_map(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, Kernel
         .ok_or_else(|| KernelError::Refused { what: "the BPF object", detail: format!("has no map {name}") })
 }
 
-fn typed_map<V: aya::Pod>(bpf: &mut Ebpf, name: &'static str) -> Result<Array<MapData, V>, KernelError> {
+fn array<V: aya::Pod>(bpf: &mut Ebpf, name: &'static str) -> Result<Array<MapData, V>, KernelError> {
     Array::try_from(take_map(bpf, name)?).map_err(|e| KernelError::refused("opening a map", e))
-}
-
-fn attach_tracepoint(
-    bpf: &mut Ebpf,
-    btf: &aya::Btf,
-    name: &'static str,
-) -> Result<BtfTracePointLinkId, KernelError> {
-    let missing =
-        || KernelError::Refused { what: "the BPF object", detail: format!("has no program {name}") };
-    let program: &mut BtfTracePoint = bpf
-        .program_mut(name)
-        .ok_or_else(missing)?
-        .try_into()
-        .map_err(|e: ProgramError| KernelError::refused("the BPF object", e))?;
-    program.load(name, btf).map_err(|error| match error {
-        ProgramError::Btf(_) => KernelError::Lacks(format!("the tracepoint {name}")),
-        error => KernelError::refused("loading a program", error),
-    })?;
-    program.attach().map_err(|e| KernelError::refused("attaching a program", e))
 }

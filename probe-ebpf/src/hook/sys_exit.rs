@@ -1,36 +1,40 @@
 //! A system call returned an error: `tp_btf/sys_exit`.
 //!
-//! In: the registers and the return value. Out: one [`Kind::Syscall`] record for each failure that the policy
-//! reports. A success leaves after one comparison, a failure that no rule asks for after one bit.
+//! In: the registers and the return value. Out: one record for the first failure of a process, call and error, and
+//! a count of its repeats in the fold map. A success leaves after one comparison, a failure that no rule asks for
+//! after one bit.
 //!
 //! Kernel prototype (include/trace/events/syscalls.h): `sys_exit(struct pt_regs *regs, long ret)`.
 
 use core::mem::offset_of;
 
 use aya_ebpf::{
-    bindings::pt_regs,
+    bindings::{BPF_NOEXIST, pt_regs},
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{
-            bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str, bpf_ringbuf_output,
-        },
+        generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str},
     },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use probe_common::{
-    Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SYSCALL_OTHER,
-    SYSCALL_SLOTS, Scratch, SyscallPolicy,
+    CallPayload, CallScratch, Control, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
+    SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
 
 use crate::{
-    emit,
-    map::{POLICY, RING, SCRATCH, SELF_TGID, global},
+    atomic,
+    emit::{self, Fate},
+    map::{CONTROL, FOLD, POLICY, SCRATCH, SELF_TGID, global},
     task::{self, Object},
 };
 
 /// Error numbers are −1 … −4095 (`MAX_ERRNO` of include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
+const EPERM: u64 = 1;
+const EACCES: u64 = 13;
+/// What the map says of a key that is already there (`EEXIST`).
+const EXISTS: i32 = -17;
 
 /// The argument registers, in order: the kernel's system call convention on x86-64.
 const ARGUMENTS: [usize; REGISTERS] = [
@@ -41,6 +45,13 @@ const ARGUMENTS: [usize; REGISTERS] = [
     offset_of!(pt_regs, r8),
     offset_of!(pt_regs, r9),
 ];
+
+/// A record without captured memory.
+#[repr(C)]
+struct CallRecord {
+    header: RingHeader,
+    payload: CallPayload,
+}
 
 /// Runs at the end of every system call of the host.
 #[btf_tracepoint(function = "sys_exit")]
@@ -68,20 +79,26 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
-    if (pid_tgid >> 32) as u32 == global(&SELF_TGID) {
+    let tgid = (pid_tgid >> 32) as u32;
+    if tgid == global(&SELF_TGID) {
         return;
     }
-    emit::counted(Kind::Syscall, || {
-        let event = Failure { regs, nr, errno: errno as u32, pid_tgid };
-        if policy.strings == 0 && policy.sockaddr == 0 {
-            emit::reserve(|header| {
-                event.describe(header);
-                header.length = size_of::<RingHeader>() as u32;
-            })
-        } else {
-            event.send_with_memory(policy)
-        }
-    });
+    let Some(control) = CONTROL.get(0) else { return };
+    let kind = match errno {
+        _ if policy.exec != 0 => Kind::Exec,
+        EPERM | EACCES => Kind::Denial,
+        _ => Kind::Syscall,
+    };
+    let failure = Failure { regs, nr, errno: errno as u32, pid_tgid, kind };
+    if control.fold == 0 {
+        return failure.send_alone(policy);
+    }
+    let key = FoldKey { generation: control.generation, tgid, slot, errno: errno as u32 };
+    match FOLD.get_ptr_mut(&key) {
+        // SAFETY: a value of the map, valid while this program runs.
+        Some(entry) => unsafe { atomic::add(&raw mut (*entry).count, 1) },
+        None => failure.send_first(policy, &key),
+    }
 }
 
 struct Failure {
@@ -89,16 +106,17 @@ struct Failure {
     nr: u32,
     errno: u32,
     pid_tgid: u64,
+    kind: Kind,
 }
 
 impl Failure {
-    /// Writes every field of the header but `length`; nothing is captured yet.
+    /// Writes every field but the header's `length`; nothing is captured yet.
     #[inline(always)]
-    fn describe(&self, header: &mut RingHeader) {
-        header.tag = Kind::Syscall.tag();
-        header.memory_len = [0; REGISTERS];
-        (header.captured, header.truncated, header.reserved) = (0, 0, 0);
-        for (register, at) in header.registers.iter_mut().zip(ARGUMENTS) {
+    fn describe(&self, header: &mut RingHeader, payload: &mut CallPayload) {
+        header.tag = self.kind.tag();
+        payload.memory_len = [0; REGISTERS];
+        (payload.captured, payload.truncated, payload.reserved) = (0, 0, 0);
+        for (register, at) in payload.registers.iter_mut().zip(ARGUMENTS) {
             // SAFETY: a field of the traced structure; the verifier checks it.
             *register = unsafe { self.regs.add(at).cast::<u64>().read_volatile() };
         }
@@ -112,12 +130,54 @@ impl Failure {
         head.start = head.finish;
     }
 
+    /// Sends the failure and forgets it.
     #[inline(always)]
-    fn send_with_memory(&self, policy: &SyscallPolicy) -> bool {
-        let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return false };
-        // SAFETY: this CPU's own value, and preemption is off while a tracing program runs.
-        let scratch: &mut Scratch = unsafe { &mut *scratch };
-        self.describe(&mut scratch.header);
+    fn send_alone(&self, policy: &SyscallPolicy) {
+        if policy.strings == 0 && policy.sockaddr == 0 {
+            return emit::reserve(self.kind, |record: &mut CallRecord| {
+                self.describe(&mut record.header, &mut record.payload);
+                record.header.length = size_of::<CallRecord>() as u32;
+            });
+        }
+        let fate = match scratch() {
+            Some(scratch) => self.send(scratch, policy),
+            None => Fate::Lost,
+        };
+        emit::count(self.kind, fate);
+    }
+
+    /// Sends the first failure of this key, and opens the entry that counts its repeats. Each event ends in
+    /// exactly one place: the ring buffer, an entry's count, or the count of what is lost.
+    #[inline(never)]
+    fn send_first(&self, policy: &SyscallPolicy, key: &FoldKey) {
+        let Some(scratch) = scratch() else { return emit::count(self.kind, Fate::Lost) };
+        let fate = self.send(scratch, policy);
+        scratch.entry.count = 1;
+        scratch.entry.sent = u64::from(fate == Fate::Sent);
+        let opened = FOLD.insert(key, &scratch.entry, u64::from(BPF_NOEXIST));
+        if fate == Fate::Sent {
+            // Whether or not there is an entry now: this event went out, and no count holds it twice, since the
+            // entry that was opened says so.
+            return emit::count(self.kind, fate);
+        }
+        match opened {
+            Ok(()) => {}
+            Err(error) => {
+                // Another CPU opened the entry in between, or the map is full as well.
+                match FOLD.get_ptr_mut(key) {
+                    // SAFETY: a value of the map, valid while this program runs.
+                    Some(entry) if i64::from(error) == i64::from(EXISTS) => unsafe {
+                        atomic::add(&raw mut (*entry).count, 1);
+                    },
+                    _ => emit::count(self.kind, Fate::Lost),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn send(&self, scratch: &mut CallScratch, policy: &SyscallPolicy) -> Fate {
+        self.describe(&mut scratch.entry.header, &mut scratch.entry.payload);
         let mut end = 0;
         for index in 0..REGISTERS {
             if policy.strings & 1 << index != 0 {
@@ -126,12 +186,17 @@ impl Failure {
                 end = capture_sockaddr(scratch, index, policy.sockaddr_len as usize, end);
             }
         }
-        let length = size_of::<RingHeader>() + bounded(end);
-        scratch.header.length = length as u32;
-        let record = (&raw mut *scratch).cast();
-        // SAFETY: `length` bytes of the scratch are written, and the verifier checks the bound.
-        unsafe { bpf_ringbuf_output((&raw const RING).cast_mut().cast(), record, length as u64, 0) == 0 }
+        let length = size_of::<CallRecord>() + bounded(end);
+        scratch.entry.header.length = length as u32;
+        // SAFETY: header, payload and memory lie one after another, and so many bytes of them are written.
+        unsafe { emit::output((&raw const scratch.entry.header).cast(), length) }
     }
+}
+
+#[inline(always)]
+fn scratch<'a>() -> Option<&'a mut CallScratch> {
+    // SAFETY: this CPU's own value, and preemption is off while a tracing program runs.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }
 
 /// A write position that the verifier can see to leave room for one more string.
@@ -141,11 +206,11 @@ fn bounded(end: usize) -> usize {
 }
 
 #[inline(always)]
-fn capture_string(scratch: &mut Scratch, index: usize, end: usize) -> usize {
+fn capture_string(scratch: &mut CallScratch, index: usize, end: usize) -> usize {
     let end = bounded(end);
     // SAFETY: `end` leaves room for a slot.
     let to = unsafe { scratch.memory.as_mut_ptr().add(end) };
-    let from = scratch.header.registers[index] as *const _;
+    let from = scratch.entry.payload.registers[index] as *const _;
     // SAFETY: the helper writes at most a slot, and fails on an address that cannot be read.
     let read = unsafe { bpf_probe_read_user_str(to.cast(), MEMORY_SLOT_LEN as u32, from) };
     if read < 1 {
@@ -155,33 +220,33 @@ fn capture_string(scratch: &mut Scratch, index: usize, end: usize) -> usize {
     let mut len = read as usize - 1;
     if len > PATH_LEN {
         len = PATH_LEN;
-        scratch.header.truncated |= 1 << index;
+        scratch.entry.payload.truncated |= 1 << index;
     }
-    scratch.header.captured |= 1 << index;
-    scratch.header.memory_len[index] = len as u16;
+    scratch.entry.payload.captured |= 1 << index;
+    scratch.entry.payload.memory_len[index] = len as u16;
     end + len
 }
 
 #[inline(always)]
-fn capture_sockaddr(scratch: &mut Scratch, index: usize, len_index: usize, end: usize) -> usize {
+fn capture_sockaddr(scratch: &mut CallScratch, index: usize, len_index: usize, end: usize) -> usize {
     if len_index >= REGISTERS {
         return end;
     }
     let end = bounded(end);
     // The kernel takes the length as an `int` and refuses one past sizeof(struct sockaddr_storage).
-    let given = scratch.header.registers[len_index] as u32;
+    let given = scratch.entry.payload.registers[len_index] as u32;
     let len = if given as usize > SOCKADDR_LEN { SOCKADDR_LEN } else { given as usize };
     // SAFETY: `end` leaves room for a slot, which is larger than an address.
     let to = unsafe { scratch.memory.as_mut_ptr().add(end) };
-    let from = scratch.header.registers[index] as *const _;
+    let from = scratch.entry.payload.registers[index] as *const _;
     // SAFETY: the helper writes `len` bytes, and fails on an address that cannot be read.
     if len == 0 || unsafe { bpf_probe_read_user(to.cast(), len as u32, from) } != 0 {
         return end;
     }
     if given as usize > SOCKADDR_LEN {
-        scratch.header.truncated |= 1 << index;
+        scratch.entry.payload.truncated |= 1 << index;
     }
-    scratch.header.captured |= 1 << index;
-    scratch.header.memory_len[index] = len as u16;
+    scratch.entry.payload.captured |= 1 << index;
+    scratch.entry.payload.memory_len[index] = len as u16;
     end + len
 }

@@ -1,6 +1,8 @@
 //! Records of known events, and of any event.
 
-use probe_common::{Kind, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
+use std::time::Duration;
+
+use probe_common::{CallPayload, Kind, Payload, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
 use proptest::prelude::*;
 use serde_json::Value as Document;
 use ulid::Ulid;
@@ -9,7 +11,8 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::*;
 use crate::{
     clock::Clock,
-    event::{Observation, TraceEvent},
+    event::{Event, Observation, Subject, TraceEvent},
+    fold::Folded,
     policy::Policy,
     record::cut,
     severity::Severity,
@@ -27,7 +30,6 @@ fn ring_record(
 ) -> Vec<u8> {
     let mut header = RingHeader::new_zeroed();
     header.tag = Kind::Syscall.tag();
-    header.registers = registers;
     (header.euid, header.parent, header.start_time) = (1000, 4000, START);
     let head = &mut header.head;
     (head.pid, head.tid, head.ns_pid) = (4243, 4242, 7);
@@ -35,14 +37,16 @@ fn ring_record(
     (head.ret, head.sid, head.pid_ns) = (errno.wrapping_neg(), 4000, 4_026_531_836);
     (head.start, head.finish) = (START + 10, START + 10);
     head.comm[..comm.len()].copy_from_slice(comm);
+    let mut payload = CallPayload::new_zeroed();
+    payload.registers = registers;
     let mut tail = Vec::new();
     for &(index, bytes) in memory {
-        header.captured |= 1 << index;
-        header.memory_len[index] = u16::try_from(bytes.len()).unwrap();
+        payload.captured |= 1 << index;
+        payload.memory_len[index] = u16::try_from(bytes.len()).unwrap();
         tail.extend_from_slice(bytes);
     }
-    header.length = u32::try_from(size_of::<RingHeader>() + tail.len()).unwrap();
-    [header.as_bytes(), &tail].concat()
+    header.length = u32::try_from(size_of::<RingHeader>() + size_of::<CallPayload>() + tail.len()).unwrap();
+    [header.as_bytes(), payload.as_bytes(), &tail].concat()
 }
 
 fn host() -> Resource {
@@ -56,16 +60,19 @@ fn host() -> Resource {
 
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
 fn encoded(event: TraceEvent) -> Document {
-    let seen = Observation { time: 1_763_661_600_123_456_789, event };
-    let severity = Policy::built_in().severity(seen.event.nr, seen.event.errno);
-    let record = LogRecord::new(&seen, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
+    let severity = Policy::built_in().severity(event.nr, event.errno);
+    let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
+    let folded = Folded { seen, occurrences: 1, window: Duration::ZERO };
+    let record = LogRecord::new(&folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
     let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
     assert!(!bytes.contains(&b'\n'));
     serde_json::from_slice(&bytes).unwrap()
 }
 
 fn event(bytes: &[u8]) -> TraceEvent {
-    TraceEvent::from(&RingRecord::parse(bytes).unwrap())
+    let record = RingRecord::parse(bytes).unwrap();
+    let Payload::Call(payload, memory) = &record.payload else { panic!("no call") };
+    TraceEvent::from_call(record.kind, &record.header, payload, *memory)
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn b9_a_call_that_nobody_knows() {
 fn b6_b8_a_trace_event_has_its_documented_shape() {
     let bytes = ring_record(257, 2, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"README")]);
     let event = event(&bytes);
-    assert_eq!((event.pid, event.tid, event.ret), (4242, 4243, -2));
+    assert_eq!((event.subject.pid, event.subject.tid, event.ret), (4242, 4243, -2));
     insta::assert_snapshot!(serde_json::to_string_pretty(&event).unwrap());
 }
 
@@ -108,8 +115,8 @@ fn both_forms_of_an_event_tell_the_same() {
     ] {
         let ring = event(&bytes);
         let full = TraceEvent::from(&RawEvent::ingest(&bytes).unwrap());
-        let shared = TraceEvent { parent_pid: None, euid: None, process_start: None, ..ring };
-        assert_eq!(full, shared);
+        let subject = Subject { parent_pid: None, process_start: None, ..ring.subject.clone() };
+        assert_eq!(full, TraceEvent { subject, ..ring });
     }
 }
 
@@ -169,9 +176,10 @@ proptest! {
         let strings: Vec<(usize, &[u8])> =
             (0..6).filter(|index| plan.strings & 1 << index != 0).map(|index| (index, &memory[..])).collect();
         let event = event(&ring_record(number, errno, &comm, registers, &strings));
-        let seen = Observation { time: 1, event };
-        let record = LogRecord::new(&seen, Severity::Warn, Ulid(1), 2, Clock::with_offset(0));
-        let mut keys: Vec<_> = record.attributes.iter().map(|(key, _)| *key).collect();
+        let seen = Observation { time: 1, event: Event::Call(event) };
+        let folded = Folded { seen, occurrences: 3, window: Duration::from_secs(5) };
+        let record = LogRecord::new(&folded, Severity::Warn, Ulid(1), 2, Clock::with_offset(0));
+        let mut keys: Vec<_> = record.attributes.list.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
         let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();

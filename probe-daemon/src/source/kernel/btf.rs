@@ -29,7 +29,7 @@ fn find(btf: &Btf, path: &str) -> Option<u32> {
     let mut offset = 0;
     for name in names {
         let (name, index) = match name.split_once('[') {
-            Some((name, index)) => (name, index.strip_suffix(']')?.parse().ok()?),
+            Some((name, index)) => (name, self::index(btf, index.strip_suffix(']')?)?),
             None => (name, 0),
         };
         let (bits, member) = member(btf, &current, name)?;
@@ -43,6 +43,18 @@ fn find(btf: &Btf, path: &str) -> Option<u32> {
         }
     }
     Some(offset)
+}
+
+/// A number, or the value of `enum:enumerator`.
+fn index(btf: &Btf, index: &str) -> Option<u32> {
+    let Some((name, enumerator)) = index.split_once(':') else { return index.parse().ok() };
+    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|found| {
+        let Type::Enum(found) = found else { return None };
+        let mut members = found.members.iter();
+        members
+            .find(|member| btf.resolve_name(*member).is_ok_and(|name| name == enumerator))
+            .map(|found| found.val())
+    })
 }
 
 fn named_struct(btf: &Btf, name: &str) -> Option<Struct> {

@@ -32,6 +32,11 @@ pub fn check() -> Result<(), KernelError> {
     Ok(())
 }
 
+/// Whether the memory controller has a hierarchy of its own (cgroup v1, hybrid setups included).
+pub fn memory_cgroup_is_v1() -> bool {
+    Path::new("/sys/fs/cgroup/memory").is_dir()
+}
+
 fn missing_capabilities(status: &str) -> Vec<&'static str> {
     let effective = status
         .lines()

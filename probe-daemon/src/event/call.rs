@@ -1,0 +1,166 @@
+//! A call that failed: a system call, or an io_uring request.
+//!
+//! In: a call's payload, or the full form of an event. Out: a [`TraceEvent`] with names for numbers and typed
+//! arguments.
+
+use std::borrow::Cow;
+
+use probe_common::{CallPayload, Kind, Memory, RawEvent, RingHeader};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeStruct},
+};
+use zerocopy::FromZeros;
+
+use super::Subject;
+use crate::{
+    errno,
+    syscall::{self, Args, Captured, SockAddr, Syscall},
+};
+
+/// A system call that failed.
+///
+/// Ids are what user space calls them: `pid` is the process (thread group), `tid` the thread. [`RawEvent`] has
+/// the two the other way round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceEvent {
+    /// The system call; none where this build does not know its number.
+    pub syscall: Option<&'static Syscall>,
+    /// Its number; of an io_uring request, its opcode.
+    pub nr: u32,
+    /// What kind of failure it is.
+    pub kind: Kind,
+    /// Who made it.
+    pub subject: Subject,
+    /// Real group id.
+    pub gid: u32,
+    /// Error number.
+    pub errno: u32,
+    /// The return value: the negative error number.
+    pub ret: i64,
+    /// UTS namespace.
+    pub uts_ns: u32,
+    /// Mount namespace.
+    pub mount_ns: u32,
+    /// Context switches of the thread so far.
+    pub context_switches: u64,
+    /// Start of the system call on `CLOCK_BOOTTIME` in nanoseconds; the same as `finish`, since only the return
+    /// is observed.
+    pub start: u64,
+    /// Return of the system call on `CLOCK_BOOTTIME` in nanoseconds.
+    pub finish: u64,
+    /// Decoded arguments by name, in order.
+    pub args: Args,
+    /// The argument that a sentence names, such as `"/etc/shadow"` or `10.0.0.5:443`.
+    pub object: Option<String>,
+    /// The first path among the arguments.
+    pub path: Option<String>,
+    /// The socket address among the arguments.
+    pub peer: Option<SockAddr>,
+    /// Whether an argument was longer than what was captured.
+    pub truncated: bool,
+}
+
+impl TraceEvent {
+    /// The name of the system call, or its number where the name is not known.
+    pub fn syscall_name(&self) -> Cow<'static, str> {
+        match self.syscall {
+            Some(syscall) => Cow::Borrowed(syscall.name),
+            None => Cow::Owned(format!("syscall_{}", self.nr)),
+        }
+    }
+
+    /// A failed call as the kernel side has it: who and when, its registers, and the memory that was captured.
+    pub fn from_call(kind: Kind, header: &RingHeader, payload: &CallPayload, memory: Memory<'_>) -> Self {
+        let captured = Captured { registers: payload.registers, memory, truncated: payload.truncated };
+        Self::new(kind, header, &captured)
+    }
+
+    fn new(kind: Kind, header: &RingHeader, captured: &Captured<'_>) -> Self {
+        let head = &header.head;
+        Self {
+            syscall: syscall::lookup(head.nr),
+            nr: head.nr,
+            kind,
+            subject: header.into(),
+            gid: head.gid,
+            errno: head.errno,
+            ret: head.signed_return(),
+            uts_ns: head.uts_ns,
+            mount_ns: head.mnt_ns,
+            context_switches: head.context_sw,
+            start: head.start,
+            finish: head.finish,
+            args: syscall::decode(head.nr, captured),
+            object: syscall::summary(head.nr, captured),
+            path: syscall::path(head.nr, captured),
+            peer: syscall::peer(head.nr, captured),
+            truncated: captured.truncated != 0,
+        }
+    }
+}
+
+impl From<&RawEvent> for TraceEvent {
+    /// The full form does not say which arguments are strings: the system call's own description does.
+    fn from(event: &RawEvent) -> Self {
+        let plan = syscall::capture(event.head.nr);
+        let mut captured = Captured { registers: [0; 6], memory: [None; 6], truncated: 0 };
+        for index in 0..probe_common::ARG_COUNT {
+            captured.registers[index] = event.register(index).unwrap_or_default();
+        }
+        for index in 0..probe_common::ARG_COUNT {
+            let string = event.string(index).unwrap_or_default();
+            if plan.strings & 1 << index != 0 {
+                captured.memory[index] = Some(string);
+                captured.truncated |= u8::from(string.len() == probe_common::ARG_LEN) << index;
+            } else if let Some((at, len)) = plan.sockaddr
+                && usize::from(at) == index
+            {
+                let len = captured.registers.get(usize::from(len)).copied().unwrap_or_default();
+                let address = &event.arguments[index];
+                let len = usize::try_from(len).unwrap_or(address.len()).min(address.len());
+                captured.memory[index] = address.get(..len);
+            }
+        }
+        let header = RingHeader { head: event.head, euid: event.head.uid, ..RingHeader::new_zeroed() };
+        Self::new(Kind::Syscall, &header, &captured)
+    }
+}
+
+impl Serialize for TraceEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_struct("TraceEvent", 18)?;
+        out.serialize_field("syscall", &self.syscall.map(Call))?;
+        out.serialize_field("pid", &self.subject.pid)?;
+        out.serialize_field("tid", &self.subject.tid)?;
+        out.serialize_field("container_pid", &self.subject.container_pid)?;
+        out.serialize_field("uid", &self.subject.uid)?;
+        out.serialize_field("gid", &self.gid)?;
+        out.serialize_field("comm", &self.subject.comm)?;
+        out.serialize_field("session", &self.subject.session)?;
+        // Which container it was is found out from the process's cgroup, which a trace event does not hold.
+        out.serialize_field("container", &None::<()>)?;
+        out.serialize_field("error", errno::name(self.errno))?;
+        out.serialize_field("return", &self.ret)?;
+        out.serialize_field("pid_ns", &self.subject.pid_ns)?;
+        out.serialize_field("uts_ns", &self.uts_ns)?;
+        out.serialize_field("mount_ns", &self.mount_ns)?;
+        out.serialize_field("start", &self.start)?;
+        out.serialize_field("finish", &self.finish)?;
+        out.serialize_field("args", &self.args)?;
+        out.end()
+    }
+}
+
+struct Call(&'static Syscall);
+
+impl Serialize for Call {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(Some(4))?;
+        out.serialize_entry("nr", &self.0.number)?;
+        out.serialize_entry("name", &format_args!("sys_{}", self.0.name))?;
+        out.serialize_entry("class", self.0.class.name())?;
+        out.serialize_entry("group", self.0.class.name())?;
+        out.end()
+    }
+}

@@ -1,0 +1,124 @@
+//! Repeats of a failure become one record.
+//!
+//! In: events as they come, counts of repeats that the kernel has folded, and the time. Out: what is to become a
+//! record now, with the number of occurrences that it stands for. Nothing is lost here: each occurrence goes out
+//! in exactly one record, the last at [`Fold::finish`]. Pure, but for its state.
+//!
+//! The first failure goes out at once and opens a window of `interval`; what repeats in it goes out as one record
+//! when it ends. While repeats go on, each window is twice as long as the one before, up to `timeout`. A window
+//! without repeats closes, and the next failure is a first one again.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::event::{Event, Observation};
+
+/// Failures whose windows are open at most; what comes beyond goes out unfolded.
+const CAPACITY: usize = 16 * 1024;
+
+/// Which failures are repeats of one another: the same call of the same process with the same error.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Key {
+    pid: u32,
+    nr: u32,
+    errno: u32,
+}
+
+impl Key {
+    /// The key of an event; none where each has its own record.
+    fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::Call(call) => Some(Self { pid: call.subject.pid, nr: call.nr, errno: call.errno }),
+            Event::Oom(_) | Event::Offcpu(_) | Event::Exit(_) => None,
+        }
+    }
+}
+
+/// What is to become a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// One of the occurrences, with the most that is known of it.
+    pub seen: Observation,
+    /// How many occurrences it stands for.
+    pub occurrences: u64,
+    /// The time in which they happened; zero for a first one.
+    pub window: Duration,
+}
+
+/// The open windows.
+pub struct Fold {
+    interval: Duration,
+    timeout: Duration,
+    open: HashMap<Key, Window>,
+}
+
+struct Window {
+    seen: Observation,
+    pending: u64,
+    length: Duration,
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    ends: u64,
+}
+
+impl Fold {
+    /// No window open. A `timeout` shorter than `interval` (0, for instance) keeps windows from growing.
+    pub fn new(interval: Duration, timeout: Duration) -> Self {
+        Self { interval, timeout, open: HashMap::new() }
+    }
+
+    /// Takes `count` occurrences of what was `seen`; `now` is `CLOCK_BOOTTIME` in nanoseconds. They come out again
+    /// here, if they are the first, or later from [`Fold::sweep`]. `seen` is kept where it knows more than what is
+    /// kept already: an event from the ring has the memory behind its arguments, a count has not.
+    pub fn take(&mut self, seen: Observation, count: u64, from_ring: bool, now: u64) -> Option<Folded> {
+        let Some(key) = Key::of(&seen.event) else {
+            return Some(Folded { seen, occurrences: count, window: Duration::ZERO });
+        };
+        if let Some(window) = self.open.get_mut(&key) {
+            window.pending += count;
+            if from_ring {
+                window.seen = seen;
+            }
+            return None;
+        }
+        if self.open.len() < CAPACITY {
+            let ends = now.saturating_add(nanoseconds(self.interval));
+            self.open.insert(key, Window { seen: seen.clone(), pending: 0, length: self.interval, ends });
+        }
+        Some(Folded { seen, occurrences: count, window: Duration::ZERO })
+    }
+
+    /// What windows that have ended by `now` have gathered. A window that gathered something opens anew.
+    pub fn sweep(&mut self, now: u64) -> Vec<Folded> {
+        let mut out = Vec::new();
+        let (interval, timeout) = (self.interval, self.timeout);
+        self.open.retain(|_, window| {
+            if now < window.ends {
+                return true;
+            }
+            let Some(folded) = window.gathered() else { return false };
+            out.push(folded);
+            window.length = (window.length * 2).min(timeout).max(interval);
+            window.ends = now.saturating_add(nanoseconds(window.length));
+            true
+        });
+        out
+    }
+
+    /// What all windows have gathered so far; none is open afterwards.
+    pub fn finish(&mut self) -> Vec<Folded> {
+        self.open.drain().filter_map(|(_, mut window)| window.gathered()).collect()
+    }
+}
+
+impl Window {
+    fn gathered(&mut self) -> Option<Folded> {
+        let occurrences = std::mem::take(&mut self.pending);
+        (occurrences > 0).then(|| Folded { seen: self.seen.clone(), occurrences, window: self.length })
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

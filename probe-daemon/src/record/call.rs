@@ -1,0 +1,51 @@
+//! The record of a call that failed.
+
+use std::time::Duration;
+
+use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut};
+use crate::{errno, event::TraceEvent, severity::Severity};
+
+/// `EventName` of a system call that failed.
+pub const SYSCALL_FAILURE: &str = "gala_gopher.syscall.failure";
+
+/// Says what happened.
+pub fn say<'a>(
+    event: &'a TraceEvent,
+    severity: Severity,
+    occurrences: u64,
+    window: Duration,
+    attributes: &mut Attributes<'a>,
+) -> Said {
+    attributes.subject(&event.subject);
+    attributes.put("error.type", errno::name(event.errno));
+    attributes.put("gala_gopher.syscall.name", event.syscall_name());
+    attributes.put("gala_gopher.syscall.number", event.nr);
+    attributes.put("gala_gopher.syscall.errno", event.errno);
+    attributes.put("gala_gopher.syscall.return", event.ret);
+    attributes.put("gala_gopher.syscall.args", Value::Args(&event.args));
+    if event.truncated {
+        attributes.put("gala_gopher.syscall.args_truncated", true);
+    }
+    if let Some(path) = &event.path {
+        attributes.put("file.path", cut(path, VALUE_LEN));
+    }
+    if let Some((address, port)) = event.peer.as_ref().and_then(|peer| Some((peer.ip()?, peer.port()?))) {
+        attributes.put("network.peer.address", address.to_string());
+        attributes.put("network.peer.port", u32::from(port));
+    }
+    Said { event_name: SYSCALL_FAILURE, severity, body: sentence(event, occurrences, window) }
+}
+
+/// `curl[4242] connect(10.0.0.5:443) failed: ECONNREFUSED (111), 12 times in 5 s`
+fn sentence(event: &TraceEvent, occurrences: u64, window: Duration) -> String {
+    // What is cut is the long argument, so that the end of the sentence stays.
+    let object = cut(event.object.as_deref().unwrap_or_default(), SUBJECT_LEN);
+    let (comm, call, name) =
+        (event.subject.comm.escape_debug(), event.syscall_name(), errno::name(event.errno));
+    let times = match (occurrences, window.as_secs_f64()) {
+        (1, _) => String::new(),
+        (times, 0.0) => format!(", {times} times"),
+        (times, seconds) => format!(", {times} times in {seconds} s"),
+    };
+    format!("{comm}[{}] {call}({object}) failed: {name} ({}){times}", event.subject.pid, event.errno)
+}
