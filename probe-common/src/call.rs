@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::{
     map::FoldEntry,
     raw::{ARG_COUNT, ARG_LEN, DecodeError},
+    ring::RingHeader,
 };
 
 /// Argument registers of a system call.
@@ -77,6 +78,15 @@ impl CallPayload {
     }
 }
 
+/// A failed call without captured memory.
+#[repr(C)]
+pub struct CallRecord {
+    /// Who and when.
+    pub header: RingHeader,
+    /// The call.
+    pub payload: CallPayload,
+}
+
 /// Where the BPF side puts a failed call together, one per CPU. A ring record is what follows the entry's counts.
 #[repr(C)]
 pub struct CallScratch {
@@ -97,7 +107,7 @@ mod tests {
     use super::*;
     use crate::{
         raw::RawEvent,
-        ring::{Kind, Payload, RingHeader, RingRecord},
+        ring::{Kind, Payload, RingRecord},
     };
 
     const FIXED: usize = size_of::<RingHeader>() + size_of::<CallPayload>();

@@ -15,7 +15,8 @@ mod raw;
 mod ring;
 
 pub use call::{
-    CallPayload, CallScratch, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS, SCRATCH_MEMORY_LEN, SOCKADDR_LEN,
+    CallPayload, CallRecord, CallScratch, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS, SCRATCH_MEMORY_LEN,
+    SOCKADDR_LEN,
 };
 pub use exit::ExitPayload;
 pub use map::{

@@ -18,7 +18,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use probe_common::{
-    CallPayload, CallScratch, Control, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
+    CallPayload, CallRecord, CallScratch, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
     SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
 
@@ -45,13 +45,6 @@ const ARGUMENTS: [usize; REGISTERS] = [
     offset_of!(pt_regs, r8),
     offset_of!(pt_regs, r9),
 ];
-
-/// A record without captured memory.
-#[repr(C)]
-struct CallRecord {
-    header: RingHeader,
-    payload: CallPayload,
-}
 
 /// Runs at the end of every system call of the host.
 #[btf_tracepoint(function = "sys_exit")]
@@ -94,7 +87,7 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         return failure.send_alone(policy);
     }
     let key = FoldKey { generation: control.generation, tgid, slot, errno: errno as u32 };
-    match FOLD.get_ptr_mut(&key) {
+    match FOLD.get_ptr_mut(key) {
         // SAFETY: a value of the map, valid while this program runs.
         Some(entry) => unsafe { atomic::add(&raw mut (*entry).count, 1) },
         None => failure.send_first(policy, &key),
@@ -154,7 +147,7 @@ impl Failure {
         let fate = self.send(scratch, policy);
         scratch.entry.count = 1;
         scratch.entry.sent = u64::from(fate == Fate::Sent);
-        let opened = FOLD.insert(key, &scratch.entry, u64::from(BPF_NOEXIST));
+        let opened = FOLD.insert(key, scratch.entry, u64::from(BPF_NOEXIST));
         if fate == Fate::Sent {
             // Whether or not there is an entry now: this event went out, and no count holds it twice, since the
             // entry that was opened says so.
