@@ -23,6 +23,8 @@ const CONFIG: u8 = 78;
 const PRIVILEGE: u8 = 77;
 /// EX_UNAVAILABLE: the kernel lacks something.
 const UNAVAILABLE: u8 = 69;
+/// EX_TEMPFAIL: another daemon captures already.
+const BUSY: u8 = 75;
 /// EX_SOFTWARE: anything else.
 const SOFTWARE: u8 = 70;
 
@@ -32,7 +34,8 @@ const SOFTWARE: u8 = 70;
     version,
     args_conflicts_with_subcommands = true,
     after_help = "Exit codes: 0 clean stop after SIGTERM or SIGINT, 78 configuration not valid, 77 privilege missing, \
-                  69 kernel lacks something, 70 other failure.\n\
+                  69 kernel lacks something, \
+                  75 another daemon runs already, 70 other failure.\n\
                   Logs go to stderr; RUST_LOG, where it is set, overrides global.log_level."
 )]
 struct Cli {
@@ -139,16 +142,28 @@ fn daemon(source: &Source) -> ExitCode {
             return ExitCode::from(SOFTWARE);
         }
     };
-    match runtime.block_on(run::run(&config, policy)) {
+    match runtime.block_on(run::run(&config, policy, || reload(source))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(start_error) => {
             error!("{start_error}");
             ExitCode::from(match start_error {
                 StartError::Kernel(KernelError::Privilege(_)) => PRIVILEGE,
                 StartError::Kernel(KernelError::Lacks(_)) => UNAVAILABLE,
+                StartError::Kernel(KernelError::Busy(_)) => BUSY,
                 StartError::Kafka(_) => CONFIG,
                 _ => SOFTWARE,
             })
+        }
+    }
+}
+
+/// The configuration as it is now; none, with every error in the log, where it is not valid.
+fn reload(source: &Source) -> Option<(Config, Policy)> {
+    match load(source) {
+        Ok(loaded) => Some(loaded),
+        Err(errors) => {
+            errors.0.iter().for_each(|error| warn!("{error}"));
+            None
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::error;
 use ulid::{Generator, Overflow};
 
@@ -27,7 +27,7 @@ pub const QUEUE: usize = 64;
 /// What turns observations into records.
 pub struct Pipeline {
     /// Says how grave each is.
-    pub policy: Arc<Policy>,
+    pub policy: watch::Receiver<Arc<Policy>>,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
     /// The encoder of the configured encoding.
@@ -68,9 +68,10 @@ impl Pipeline {
 
     fn publish(&self, ready: &[Folded], ids: &mut Generator) {
         let (clock, observed) = (Clock::now(), wall_now());
+        let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
             let severity = match &folded.seen.event {
-                Event::Call(call) => self.policy.severity(call.nr, call.errno),
+                Event::Call(call) => policy.severity(call.nr, call.errno),
                 _ => Severity::Warn,
             };
             let id = ids.generate().unwrap_or_else(Overflow::commit_overflow_increment);

@@ -8,6 +8,7 @@
 //! A full queue never holds up what fills it: the source drops a batch, the pipeline drops a record for that one
 //! sink, and each counts what it dropped. On SIGTERM or SIGINT the source detaches and delivers what the ring still
 //! holds, the pipeline ends when the source has, each sink ends when the pipeline has; then the ledger is logged.
+//! On SIGHUP the configuration is read again; families and rules change while everything goes on.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -28,7 +29,7 @@ use crate::{
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
-    source::kernel::{self, Folding, Kernel, KernelError},
+    source::kernel::{self, Folding, Kernel, KernelError, Selection},
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
@@ -54,17 +55,24 @@ pub enum StartError {
     Signals(io::Error),
 }
 
-/// Captures until SIGTERM or SIGINT, then drains.
+/// Captures until SIGTERM or SIGINT, then drains. SIGHUP asks `reload` for the configuration as it is now; none
+/// means that it is not valid, and the old one stays in force.
 ///
 /// # Errors
 /// [`StartError`] when it cannot start; once it captures it ends only by a signal.
-pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
+pub async fn run(
+    config: &Config,
+    policy: Policy,
+    reload: impl Fn() -> Option<(Config, Policy)>,
+) -> Result<(), StartError> {
     kernel::check()?;
+    let _claim = kernel::claim()?;
     let meter = Arc::new(Meter::default());
     let deadline = Deadline::default();
     let resource = Resource::detect();
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
 
     // Right to left, so that nothing is captured before there is somewhere to put it.
     let mut sinks = JoinSet::new();
@@ -90,10 +98,12 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
         warn!("event.out_channel names no channel: events are counted and go nowhere");
     }
 
-    let policy = Arc::new(policy);
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
-    let kernel = Kernel::attach(&families(config), policy.kernel(), Folding { entries })?;
+    let first = selection(config, &policy);
+    let kernel = Kernel::attach(&first, Folding { entries })?;
+    let (selections, selected) = watch::channel(first);
+    let (policies, policy) = watch::channel(Arc::new(policy));
     let encoder = Json::new(&resource).map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
@@ -102,12 +112,25 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
-    let source = tokio::spawn(kernel.run(observations, Arc::clone(&meter), interval, stopped));
+    let source = tokio::spawn(kernel.run(observations, Arc::clone(&meter), interval, selected, stopped));
     info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "capturing");
 
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let signal = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => match reload() {
+                Some((new, policy)) => {
+                    info!("the configuration was read again: families and rules are as it says");
+                    if !same_flow(config, &new) {
+                        warn!("other changes of the configuration take effect at the next start");
+                    }
+                    selections.send_replace(selection(&new, &policy));
+                    policies.send_replace(Arc::new(policy));
+                }
+                None => warn!("the configuration is not valid; the old one stays in force"),
+            },
+        }
     };
     info!(signal, patience = ?PATIENCE, "stopping: what is captured is being delivered");
     deadline.start(PATIENCE);
@@ -126,8 +149,8 @@ pub async fn run(config: &Config, policy: Policy) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The families of events that the configuration switches on.
-fn families(config: &Config) -> Vec<Kind> {
+/// What is to be captured.
+fn selection(config: &Config, policy: &Policy) -> Selection {
     let event = &config.event;
     let switch = |kind| match kind {
         Kind::Syscall => event.syscall.switch,
@@ -138,5 +161,16 @@ fn families(config: &Config) -> Vec<Kind> {
         Kind::Offcpu => event.offcpu.switch,
         Kind::Exit => event.exit.switch,
     };
-    Kind::ALL.into_iter().filter(|kind| switch(*kind) == OnOff::On).collect()
+    let families = Kind::ALL.into_iter().filter(|kind| switch(*kind) == OnOff::On).collect();
+    Selection { families, policy: policy.kernel().to_vec() }
+}
+
+/// Whether two configurations differ in families and rules at most, which a running daemon can change.
+fn same_flow(old: &Config, new: &Config) -> bool {
+    let flow = |config: &Config| {
+        let Config { global, probe, event, kafka, logs, foreign: _ } = config.clone();
+        let event = (event.out_channel, event.kafka_topic, event.timeout, event.fold, event.fold_entries);
+        (global, probe, event, kafka, logs)
+    };
+    flow(old) == flow(new)
 }

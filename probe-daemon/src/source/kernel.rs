@@ -31,6 +31,7 @@ mod host;
 mod repeats;
 
 use hooks::Links;
+pub use host::claim;
 use repeats::Repeats;
 
 /// The BPF object, aligned as its ELF structures need; empty in a build without BPF tools.
@@ -56,6 +57,9 @@ pub enum KernelError {
         "missing privilege: {0}; run the daemon as root, or grant it with AmbientCapabilities= in its systemd unit"
     )]
     Privilege(String),
+    /// Another daemon captures already; its process id.
+    #[error("another probe-daemon captures on this host already (process {0}); stop it first")]
+    Busy(String),
     /// What the kernel does not have.
     #[error("this kernel lacks {0}")]
     Lacks(String),
@@ -86,6 +90,7 @@ pub struct Kernel {
     bpf: Ebpf,
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, Counters>,
+    policy: Array<MapData, SyscallPolicy>,
     repeats: Repeats,
     links: Links,
 }
@@ -100,6 +105,15 @@ pub fn check() -> Result<(), KernelError> {
     if OBJECT.is_empty() { Err(KernelError::Stub) } else { Ok(()) }
 }
 
+/// What is captured; it may change while the programs run.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The families of events that are switched on.
+    pub families: Vec<Kind>,
+    /// What is an event, one entry for each slot of the policy map.
+    pub policy: Vec<SyscallPolicy>,
+}
+
 /// How repeats are folded.
 #[derive(Clone, Copy, Debug)]
 pub struct Folding {
@@ -112,11 +126,7 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError`], which says what is missing and what to do.
-    pub fn attach(
-        families: &[Kind],
-        policy: &[SyscallPolicy],
-        folding: Folding,
-    ) -> Result<Self, KernelError> {
+    pub fn attach(selection: &Selection, folding: Folding) -> Result<Self, KernelError> {
         check()?;
         let types =
             btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
@@ -142,10 +152,7 @@ impl Kernel {
             .load(OBJECT)
             .map_err(|e| KernelError::refused("loading the BPF object", e))?;
 
-        let mut table: Array<_, SyscallPolicy> = array(&mut bpf, POLICY)?;
-        for (number, policy) in (0u32..).zip(policy) {
-            table.set(number, policy, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
-        }
+        let policy = array(&mut bpf, POLICY)?;
         let repeats = Repeats::new(&mut bpf, folding)?;
         let ring = RingBuf::try_from(take_map(&mut bpf, RING)?)
             .map_err(|e| KernelError::refused("mapping the ring buffer", e))?;
@@ -157,8 +164,17 @@ impl Kernel {
             .map_err(|e| KernelError::refused("polling the ring buffer", e))?;
         let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
             .map_err(|e| KernelError::refused("opening the counters", e))?;
-        let links = Links::attach(&mut bpf, &btf, families)?;
-        Ok(Self { bpf, ring, counters, repeats, links })
+        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::default() };
+        kernel.select(selection)?;
+        Ok(kernel)
+    }
+
+    /// Captures this from now on. Programs that have been loaded once are only attached or detached.
+    fn select(&mut self, selection: &Selection) -> Result<(), KernelError> {
+        for (slot, policy) in (0u32..).zip(&selection.policy) {
+            self.policy.set(slot, policy, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
+        }
+        self.links.select(&mut self.bpf, &selection.families)
     }
 
     /// Captures until `stop` turns true, then detaches and delivers what the ring and the counts still hold.
@@ -167,6 +183,7 @@ impl Kernel {
         pipeline: mpsc::Sender<Batch>,
         meter: Arc<Meter>,
         interval: Duration,
+        mut selection: watch::Receiver<Selection>,
         mut stop: watch::Receiver<bool>,
     ) {
         let offer = |batch: Batch| {
@@ -204,6 +221,12 @@ impl Kernel {
                 () = time::sleep_until(harvest.unwrap_or_else(time::Instant::now)), if harvest.is_some() => {
                     harvest = None;
                     offer(self.repeats.harvest(&meter));
+                }
+                Ok(()) = selection.changed() => {
+                    let selection = selection.borrow_and_update().clone();
+                    if let Err(error) = self.select(&selection) {
+                        error!(%error, "the new configuration is in force only in part");
+                    }
                 }
                 _ = stop.changed() => {}
             }

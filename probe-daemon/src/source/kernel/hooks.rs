@@ -29,59 +29,60 @@ const HOOKS: [Hook; 1] = [Hook {
     families: &[Kind::Syscall, Kind::Exec, Kind::Denial],
 }];
 
-/// The programs that run.
+/// The programs that are attached.
+#[derive(Default)]
 pub struct Links(Vec<(&'static str, BtfTracePointLinkId)>);
 
 impl Links {
-    /// Attaches every hook that serves one of these families.
+    /// Attaches every hook that serves one of these families, and detaches the others.
     ///
     /// # Errors
-    /// [`KernelError`] of the last hook where none could be attached.
-    pub fn attach(bpf: &mut Ebpf, btf: &Btf, families: &[Kind]) -> Result<Self, KernelError> {
-        let mut links = Vec::new();
+    /// [`KernelError`] of the last hook where families are asked for and none could be attached.
+    pub fn select(&mut self, bpf: &mut Ebpf, families: &[Kind]) -> Result<(), KernelError> {
         let mut refused = None;
         for hook in &HOOKS {
             let serves: Vec<&str> =
                 hook.families.iter().filter(|kind| families.contains(kind)).map(|kind| kind.name()).collect();
-            if serves.is_empty() {
-                continue;
-            }
-            match attach(bpf, btf, hook) {
-                Ok(link) => links.push((hook.program, link)),
-                Err(error) => {
-                    let families = serves.join(", ");
-                    warn!(families, hook = hook.program, "not captured on this kernel: {error}");
-                    refused = Some(error);
-                }
-            }
-        }
-        match refused {
-            Some(error) if links.is_empty() => Err(error),
-            _ => {
-                let hooks: Vec<_> = links.iter().map(|(program, _)| *program).collect();
-                info!(hooks = hooks.join(", "), "attached");
-                Ok(Self(links))
+            let at = self.0.iter().position(|(program, _)| *program == hook.program);
+            match (at, serves.is_empty()) {
+                (Some(at), true) => detach(bpf, self.0.swap_remove(at)),
+                (None, false) => match attach(bpf, hook) {
+                    Ok(link) => self.0.push((hook.program, link)),
+                    Err(error) => {
+                        let families = serves.join(", ");
+                        warn!(families, hook = hook.program, "not captured on this kernel: {error}");
+                        refused = Some(error);
+                    }
+                },
+                _ => {}
             }
         }
+        if let (true, Some(error)) = (self.0.is_empty(), refused) {
+            return Err(error);
+        }
+        let hooks: Vec<_> = self.0.iter().map(|(program, _)| *program).collect();
+        info!(hooks = hooks.join(", "), "attached");
+        Ok(())
     }
 
     /// Detaches all.
     pub fn detach(&mut self, bpf: &mut Ebpf) {
-        for (program, link) in self.0.drain(..) {
-            let found = bpf.program_mut(program).map(<&mut BtfTracePoint>::try_from);
-            let detached = match found {
-                Some(Ok(found)) => found.detach(link),
-                Some(Err(error)) => Err(error),
-                None => Ok(()),
-            };
-            if let Err(error) = detached {
-                warn!(%error, program, "a program could not be detached; it ends with the daemon");
-            }
-        }
+        self.0.drain(..).for_each(|link| detach(bpf, link));
     }
 }
 
-fn attach(bpf: &mut Ebpf, btf: &Btf, hook: &Hook) -> Result<BtfTracePointLinkId, KernelError> {
+fn detach(bpf: &mut Ebpf, (program, link): (&str, BtfTracePointLinkId)) {
+    let detached = match bpf.program_mut(program).map(<&mut BtfTracePoint>::try_from) {
+        Some(Ok(found)) => found.detach(link),
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    if let Err(error) = detached {
+        warn!(%error, program, "a program could not be detached; it ends with the daemon");
+    }
+}
+
+fn attach(bpf: &mut Ebpf, hook: &Hook) -> Result<BtfTracePointLinkId, KernelError> {
     let missing = || KernelError::Refused {
         what: "the BPF object",
         detail: format!("has no program {}", hook.program),
@@ -91,9 +92,13 @@ fn attach(bpf: &mut Ebpf, btf: &Btf, hook: &Hook) -> Result<BtfTracePointLinkId,
         .ok_or_else(missing)?
         .try_into()
         .map_err(|e: ProgramError| KernelError::refused("the BPF object", e))?;
-    program.load(hook.tracepoint, btf).map_err(|error| match error {
-        ProgramError::Btf(_) => KernelError::Lacks(format!("the tracepoint {}", hook.tracepoint)),
-        error => KernelError::refused("loading a program", error),
-    })?;
+    if program.fd().is_err() {
+        // Parsed anew for each program: they are few, and the types need more memory than all the rest.
+        let btf = Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
+        program.load(hook.tracepoint, &btf).map_err(|error| match error {
+            ProgramError::Btf(_) => KernelError::Lacks(format!("the tracepoint {}", hook.tracepoint)),
+            error => KernelError::refused("loading a program", error),
+        })?;
+    }
     program.attach().map_err(|e| KernelError::refused("attaching a program", e))
 }

@@ -2,7 +2,12 @@
 //!
 //! In: `/proc/self/status`, the kernel's BTF. Out: nothing when all is there, else the one thing to mend.
 
-use std::{fs, path::Path};
+use std::{
+    fs, io,
+    os::linux::net::SocketAddrExt,
+    os::unix::net::{SocketAddr, UnixListener, UnixStream},
+    path::Path,
+};
 
 use super::KernelError;
 
@@ -35,6 +40,27 @@ pub fn check() -> Result<(), KernelError> {
 /// Whether the memory controller has a hierarchy of its own (cgroup v1, hybrid setups included).
 pub fn memory_cgroup_is_v1() -> bool {
     Path::new("/sys/fs/cgroup/memory").is_dir()
+}
+
+/// The name that a running daemon holds: an abstract socket, which needs no directory and no privilege, and which the
+/// kernel lets go when the daemon is gone, however it ends. It is one per network namespace.
+const CLAIM: &[u8] = b"gala-gopher-event-probe";
+
+/// Claims the host: two daemons would report everything twice. Hold it for as long as events are captured.
+///
+/// # Errors
+/// [`KernelError::Busy`] where another daemon holds it, with its process id where it can be told.
+pub fn claim() -> Result<UnixListener, KernelError> {
+    let refused = |error: io::Error| KernelError::refused("claiming the host", error);
+    let address = SocketAddr::from_abstract_name(CLAIM).map_err(refused)?;
+    UnixListener::bind_addr(&address).map_err(|error| {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return refused(error);
+        }
+        let other = UnixStream::connect_addr(&address).ok();
+        let pid = other.and_then(|other| rustix::net::sockopt::socket_peercred(other).ok());
+        KernelError::Busy(pid.map_or_else(|| "unknown".to_owned(), |peer| peer.pid.as_raw_pid().to_string()))
+    })
 }
 
 fn missing_capabilities(status: &str) -> Vec<&'static str> {
