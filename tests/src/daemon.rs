@@ -169,11 +169,16 @@ pub struct FileDaemon {
 impl FileDaemon {
     /// Starts a daemon whose only sink is the file channel; `more` is appended to its configuration.
     pub fn start(more: &str) -> Result<Self> {
+        Self::start_with(more, &[])
+    }
+
+    /// The same, with further arguments, such as `--set event.fold=off`.
+    pub fn start_with(more: &str, arguments: &[&str]) -> Result<Self> {
         let dir = open_dir()?;
         let events = dir.path().join("events");
         let config = dir.path().join("gala-gopher.conf");
         fs::write(&config, file_config(&events, more))?;
-        let daemon = Daemon::start(&config, &[])?;
+        let daemon = Daemon::start(&config, arguments)?;
         Ok(Self { daemon, events: Follower::new(&events), dir })
     }
 
