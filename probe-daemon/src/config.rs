@@ -21,12 +21,13 @@ mod toml;
 mod tree;
 
 pub use docs::docs;
-pub use error::{ConfigError, ConfigErrors, Spanned, did_you_mean};
+pub use error::{ConfigError, ConfigErrors, Spanned};
 pub use secret::{Properties, Secret};
 
 use error::Place;
 use kind::{
-    AbsolutePath, AnyOf, AnyProperty, Maybe, Names, Nested, Password, Seconds, Sections, Text, Whole, one_of,
+    AbsolutePath, AnyOf, AnyProperty, Maybe, Names, Nested, Numbers, Password, Seconds, Sections, Text,
+    Whole, one_of,
 };
 use read::Reader;
 use schema::{Section, choice, section};
@@ -159,10 +160,17 @@ section! {
 section! {
     /// What to do with some failures; the first rule that matches decides, and the built-in table where none does.
     pub struct Rule {
-        /// System calls the rule is about; left out: all of them.
-        pub syscalls: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"openat\", \"execve\"]`");
-        /// Errors the rule is about; left out: all of them.
-        pub errnos: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"ENOENT\"]`");
+        /// System calls the rule is about, by name or as `class:` and a class; left out: all of them.
+        pub syscalls: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"openat\", \"class:network\"]`");
+        /// Errors the rule is about, by name or as `class:` and a class; left out: all of them.
+        pub errnos: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"ENOENT\", \"class:permission\"]`");
+        /// Names of threads the rule is about, `*` for any characters; left out: all of them. Rules that ask who
+        /// failed cost more than others: the kernel sends what they may be about, and the daemon decides.
+        pub comms: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"nginx\", \"kworker/*\"]`");
+        /// Effective user ids the rule is about; left out: all of them.
+        pub uids: Vec<u64> = Vec::new(), Numbers(0..=4_294_967_295);
+        /// Paths of cgroups the rule is about, `*` for any characters; left out: all of them.
+        pub cgroups: Vec<Spanned<String>> = Vec::new(), Names("paths such as `[\"/system.slice/*\"]`");
         /// Whether such a failure becomes a record.
         pub action: Action = Action::Report, one_of::<Action>();
         /// Severity of the record, where it is not to be the built-in one.

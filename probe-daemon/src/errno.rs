@@ -2,8 +2,6 @@
 //!
 //! From 512 on the numbers are the kernel's own, which no program sees; they are unknown here.
 
-use crate::syscall::closest;
-
 /// The largest error number that a program sees.
 pub const LAST: u32 = 133;
 
@@ -151,6 +149,39 @@ errnos! {
     133 EHWPOISON "Memory page has hardware error";
 }
 
+/// Errors that mean alike, by the name of their class.
+pub const CLASSES: [(&str, &[&str]); 6] = [
+    ("permission", &["EACCES", "EPERM"]),
+    ("missing", &["ENOENT", "ENOTDIR", "ESRCH", "ENXIO", "ENODEV", "ENODATA"]),
+    (
+        "resource",
+        &["ENOMEM", "EMFILE", "ENFILE", "ENOSPC", "EDQUOT", "ENOBUFS", "EAGAIN", "EUSERS", "ENOLCK"],
+    ),
+    ("device", &["EIO", "EROFS", "EUCLEAN", "ENOMEDIUM", "EMEDIUMTYPE", "EREMOTEIO", "EHWPOISON", "ESTALE"]),
+    (
+        "network",
+        &[
+            "ECONNREFUSED",
+            "ECONNRESET",
+            "ECONNABORTED",
+            "EHOSTUNREACH",
+            "EHOSTDOWN",
+            "ENETUNREACH",
+            "ENETDOWN",
+            "ENETRESET",
+            "ETIMEDOUT",
+            "EADDRINUSE",
+            "EADDRNOTAVAIL",
+            "ENOTCONN",
+            "EPIPE",
+        ],
+    ),
+    (
+        "invalid",
+        &["EINVAL", "EFAULT", "EBADF", "EDOM", "ERANGE", "EOVERFLOW", "ENAMETOOLONG", "ELOOP", "ENOSYS"],
+    ),
+];
+
 /// The name of an error number: "OK" for 0, "UNK" for one that Linux does not have.
 pub fn name(errno: u32) -> &'static str {
     match row(errno) {
@@ -169,7 +200,7 @@ pub fn parse(name: &str) -> Option<u32> {
 /// The name closest to a misspelt one, for "did you mean"; none if nothing is close.
 pub fn nearest(name: &str) -> Option<&'static str> {
     let names = ROWS.iter().map(|(_, known, _)| *known);
-    closest(name, names.chain(ALIASES.iter().map(|(alias, _)| *alias)))
+    crate::nearest::nearest(name, names.chain(ALIASES.iter().map(|(alias, _)| *alias)))
 }
 
 /// What an error number means, in the words of the C library.

@@ -13,6 +13,7 @@ pub mod errno;
 pub mod event;
 pub mod fold;
 pub mod meter;
+pub mod nearest;
 pub mod pipeline;
 pub mod policy;
 pub mod record;

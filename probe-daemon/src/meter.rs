@@ -3,7 +3,7 @@
 //! In: one call where something happened. Out: a warning once an interval while something is lost, and the ledger,
 //! which adds up at the end of a run, in events:
 //! matched = sent to the ring + folded in the kernel + lost in the ring;
-//! sent = received; received + folded = malformed + lost before the pipeline + events in records;
+//! sent = received; received + folded = malformed + lost before the pipeline + dismissed + events in records;
 //! and for each sink events in records = delivered + lost in its queue + lost in delivery.
 
 use std::{
@@ -47,6 +47,8 @@ pub struct Meter {
     pub malformed: Count,
     /// Of these, lost because the pipeline's queue was full.
     pub lost_pipeline: Count,
+    /// Of these, found to be no event after all: a rule about processes drops them.
+    pub dismissed: Count,
     /// Of these, told of in records.
     pub events: Count,
     /// Records made.
@@ -136,6 +138,7 @@ impl Meter {
             received = self.received.get(),
             malformed = self.malformed.get(),
             lost_pipeline = self.lost_pipeline.get(),
+            dismissed = self.dismissed.get(),
             events = self.events.get(),
             records = self.records.get(),
             "ledger"

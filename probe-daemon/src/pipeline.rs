@@ -3,7 +3,7 @@
 //! In: batches from the sources. Out: each record, encoded once, offered to each queue. It ends when all sources
 //! have closed their end, and closes the queues by dropping them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use tracing::error;
@@ -12,10 +12,10 @@ use ulid::{Generator, Overflow};
 use crate::{
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
-    event::{Batch, Event},
+    event::{Batch, Event, Observation, TraceEvent},
     fold::{Fold, Folded},
     meter::Meter,
-    policy::Policy,
+    policy::{Policy, Process},
     record::LogRecord,
     severity::Severity,
     sink::{Encoded, Queue},
@@ -43,22 +43,26 @@ impl Pipeline {
     pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
         let mut ids = Generator::new();
         while let Some(batch) = batches.recv().await {
-            let now = boot_now();
-            let mut ready = Vec::new();
-            match batch {
+            let policy = Arc::clone(&self.policy.borrow_and_update());
+            let (seen, from_ring, now, swept) = match batch {
                 Batch::Events(events) => {
-                    ready.extend(events.into_iter().filter_map(|seen| match &mut self.fold {
-                        Some(fold) => fold.take(seen, 1, true, now),
-                        None => Some(Folded { seen, occurrences: 1, window: std::time::Duration::ZERO }),
-                    }));
+                    (events.into_iter().map(|seen| (seen, 1)).collect(), true, boot_now(), false)
                 }
-                Batch::Repeats(repeats, ended) => {
-                    let Some(fold) = &mut self.fold else { continue };
-                    for (seen, count) in repeats {
-                        ready.extend(fold.take(seen, count, false, ended));
-                    }
-                    ready.extend(fold.sweep(ended));
+                Batch::Repeats(repeats, ended) => (repeats, false, ended, true),
+            };
+            let mut ready = Vec::new();
+            for (seen, count) in seen {
+                if !reported(&policy, &seen) {
+                    self.meter.dismissed.add(count);
+                    continue;
                 }
+                match &mut self.fold {
+                    Some(fold) => ready.extend(fold.take(seen, count, from_ring, now)),
+                    None => ready.push(Folded { seen, occurrences: count, window: Duration::ZERO }),
+                }
+            }
+            if swept && let Some(fold) = &mut self.fold {
+                ready.extend(fold.sweep(now));
             }
             self.publish(&ready, &mut ids);
         }
@@ -71,7 +75,7 @@ impl Pipeline {
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
             let severity = match &folded.seen.event {
-                Event::Call(call) => policy.severity(call.nr, call.errno),
+                Event::Call(call) => policy.decide(call.nr, call.errno, &process(call)).severity,
                 _ => Severity::Warn,
             };
             let id = ids.generate().unwrap_or_else(Overflow::commit_overflow_increment);
@@ -98,4 +102,16 @@ impl Pipeline {
         }
         last.offer(record);
     }
+}
+
+/// Whether the rules about processes let an event pass. The kernel side has decided all others.
+fn reported(policy: &Policy, seen: &Observation) -> bool {
+    match &seen.event {
+        Event::Call(call) if policy.asks_who() => policy.decide(call.nr, call.errno, &process(call)).report,
+        _ => true,
+    }
+}
+
+fn process(call: &TraceEvent) -> Process<'_> {
+    Process { comm: &call.subject.comm, uid: call.subject.euid, cgroup: None }
 }

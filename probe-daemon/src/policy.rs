@@ -1,23 +1,54 @@
 //! Which failures are events, and how grave each is.
 //!
-//! In: the rules of the configuration. Out: a [`Policy`], resolved to one decision per system call and error
-//! number: bits for the kernel, severities for the records. The built-in table drops ordinary flow control; the
+//! In: the rules of the configuration. Out: a [`Policy`]: bits for the kernel, one per call and error number, and a
+//! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
 use probe_common::{ERRNO_BITS, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
 
 use crate::{
-    config::{Action, ConfigError, OnOff, Spanned, SyscallEvents},
+    config::{Action, ConfigError, OnOff, Rule, Spanned, SyscallEvents},
     errno,
+    nearest::nearest,
     severity::Severity,
-    syscall,
+    syscall::{self, Class},
 };
+
+mod process;
+
+use process::Conditions;
+pub use process::Process;
 
 /// The resolved rules.
 #[derive(Clone, Debug)]
 pub struct Policy {
     kernel: Vec<SyscallPolicy>,
-    severities: Vec<[Severity; ERRNO_BITS as usize]>,
+    /// What rules about every process come to, by slot and error number.
+    table: Vec<[Decision; ERRNO_BITS as usize]>,
+    /// Rules about some processes, in order.
+    conditional: Vec<Conditional>,
+}
+
+/// What becomes of a failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    /// Whether it is an event.
+    pub report: bool,
+    /// How grave it is.
+    pub severity: Severity,
+    /// The place of the rule that says so; what has none comes after all rules.
+    rule: usize,
+}
+
+/// A rule about some processes.
+#[derive(Clone, Debug)]
+struct Conditional {
+    slots: Vec<u32>,
+    errnos: Vec<u32>,
+    conditions: Conditions,
+    decision: Decision,
+    /// Whether the rule says how grave it is, or leaves that to the table.
+    has_severity: bool,
 }
 
 /// One line of the built-in table: these errors of these system calls (all, where none is named) are dropped.
@@ -107,75 +138,88 @@ impl Policy {
     /// Resolves the rules.
     ///
     /// # Errors
-    /// Every name that is no system call or error, with the nearest one that is.
+    /// Every name that is no system call, error or class, with the nearest one that is.
     pub fn resolve(events: &SyscallEvents) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut policy = Self::built_in();
         // The first rule that matches wins, so the last is applied first.
-        for rule in events.rules.iter().rev() {
-            let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
-            let slots = numbers(&rule.syscalls, SYSCALL_SLOTS, &mut errors, "system call", |name| {
-                syscall::parse(name).map(|syscall| syscall.number).ok_or_else(|| syscall::nearest(name))
-            });
-            let errnos = numbers(&rule.errnos, ERRNO_BITS, &mut errors, "error", |name| {
-                errno::parse(name).ok_or_else(|| errno::nearest(name))
-            });
-            for &slot in &slots {
-                for &errno in &errnos {
-                    policy.decide(slot, errno, rule.action == Action::Report, severity);
-                }
-            }
+        for (place, rule) in events.rules.iter().enumerate().rev() {
+            policy.apply(place, rule, &mut errors);
         }
-        if events.switch == OnOff::Off {
-            policy.kernel.iter_mut().for_each(|policy| policy.errnos = Default::default());
-        }
+        policy.conditional.reverse();
+        policy.resolve_kernel(events.switch == OnOff::On);
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
     }
 
     /// The built-in table alone.
     pub fn built_in() -> Self {
-        let kernel = (0..SYSCALL_SLOTS)
-            .map(|number| {
-                let capture = syscall::capture(number);
-                let (sockaddr, sockaddr_len) = capture.sockaddr.map_or((0, 0), |(at, len)| (at + 1, len));
-                let executes = |name| syscall::parse(name).is_some_and(|call| call.number == number);
-                let exec = u8::from(["execve", "execveat"].into_iter().any(executes));
-                let mut policy = SyscallPolicy {
-                    strings: capture.strings,
-                    sockaddr,
-                    sockaddr_len,
-                    exec,
-                    ..Default::default()
-                };
-                (1..ERRNO_BITS).for_each(|errno| policy.set(errno, true));
-                policy
+        let row = |_| {
+            std::array::from_fn(|errno| Decision {
+                report: errno != 0,
+                severity: default_severity(errno as u32),
+                rule: usize::MAX,
             })
-            .collect();
-        let severities = std::array::from_fn(|errno| default_severity(errno as u32));
-        let mut policy = Self { kernel, severities: vec![severities; SYSCALL_SLOTS as usize] };
+        };
+        let kernel = (0..SYSCALL_SLOTS).map(capture).collect();
+        let mut policy =
+            Self { kernel, table: (0..SYSCALL_SLOTS).map(row).collect(), conditional: Vec::new() };
         for line in &ORDINARY {
             let named = line.syscalls.iter().filter_map(|name| Some(syscall::parse(name)?.number));
             let slots: Vec<u32> =
                 if line.syscalls.is_empty() { (0..SYSCALL_SLOTS).collect() } else { named.collect() };
-            for slot in slots {
-                for errno in line.errnos.iter().filter_map(|name| errno::parse(name)) {
+            let errnos = line.errnos.iter().filter_map(|name| errno::parse(name));
+            for (slot, errno) in slots.iter().flat_map(|slot| errnos.clone().map(|errno| (*slot, errno))) {
+                if let Some(decision) = policy.decided(slot, errno) {
+                    decision.report = false;
                     // Whoever asks for an ordinary failure all the same only wants to know.
-                    policy.decide(slot, errno, false, Some(Severity::Info));
+                    decision.severity = Severity::Info;
                 }
             }
         }
+        policy.resolve_kernel(true);
         policy
     }
 
-    fn decide(&mut self, slot: u32, errno: u32, report: bool, severity: Option<Severity>) {
-        if let Some(policy) = self.kernel.get_mut(slot as usize) {
-            policy.set(errno, report);
+    fn apply(&mut self, place: usize, rule: &Rule, errors: &mut Vec<ConfigError>) {
+        let slots = numbers(&rule.syscalls, 0..SYSCALL_SLOTS, "system call", errors, call_numbers);
+        let errnos = numbers(&rule.errnos, 1..ERRNO_BITS, "error", errors, errno_numbers);
+        let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
+        let report = rule.action == Action::Report;
+        if let Some(conditions) = Conditions::of(rule) {
+            let decision = Decision { report, severity: severity.unwrap_or(Severity::Warn), rule: place };
+            let has_severity = severity.is_some();
+            self.conditional.push(Conditional { slots, errnos, conditions, decision, has_severity });
+            return;
         }
-        if let Some(severity) = severity
-            && let Some(of_errno) =
-                self.severities.get_mut(slot as usize).and_then(|slot| slot.get_mut(errno as usize))
-        {
-            *of_errno = severity;
+        for (slot, errno) in slots.iter().flat_map(|slot| errnos.iter().map(|errno| (*slot, *errno))) {
+            if let Some(decision) = self.decided(slot, errno) {
+                let severity = severity.unwrap_or(decision.severity);
+                *decision = Decision { report, severity, rule: place };
+            }
+        }
+    }
+
+    fn decided(&mut self, slot: u32, errno: u32) -> Option<&mut Decision> {
+        self.table.get_mut(slot as usize)?.get_mut(errno as usize)
+    }
+
+    /// The kernel sends what any rule may report.
+    fn resolve_kernel(&mut self, on: bool) {
+        for (policy, row) in self.kernel.iter_mut().zip(&self.table) {
+            (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, on && decision.report));
+        }
+        for rule in self.conditional.iter().filter(|rule| on && rule.decision.report) {
+            for (slot, errno) in
+                rule.slots.iter().flat_map(|slot| rule.errnos.iter().map(|errno| (*slot, *errno)))
+            {
+                let row = self.table.get(slot as usize);
+                let decided = row.and_then(|row| row.get(errno as usize)).map(|decision| decision.rule);
+                if decided.is_some_and(|place| rule.decision.rule < place)
+                    && let Some(policy) = self.kernel.get_mut(slot as usize)
+                {
+                    policy.set(errno, true);
+                }
+            }
         }
     }
 
@@ -184,11 +228,34 @@ impl Policy {
         &self.kernel
     }
 
-    /// How grave this failure is: as a rule says, else as the built-in table or the error itself suggests.
-    pub fn severity(&self, number: u32, errno: u32) -> Severity {
-        let slot = self.severities.get(number.min(SYSCALL_OTHER) as usize);
-        slot.and_then(|slot| slot.get(errno as usize)).copied().unwrap_or_else(|| default_severity(errno))
+    /// Whether a decision needs to know who failed.
+    pub fn asks_who(&self) -> bool {
+        !self.conditional.is_empty()
     }
+
+    /// What becomes of this failure of this process.
+    pub fn decide(&self, number: u32, errno: u32, process: &Process<'_>) -> Decision {
+        let slot = number.min(SYSCALL_OTHER);
+        let row = self.table.get(slot as usize);
+        let unknown = Decision { report: true, severity: default_severity(errno), rule: usize::MAX };
+        let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
+        let before = self.conditional.iter().filter(|rule| rule.decision.rule < decision.rule);
+        let mut about = before.filter(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno));
+        match about.find(|rule| rule.conditions.hold(process)) {
+            Some(rule) if rule.has_severity => rule.decision,
+            Some(rule) => Decision { severity: decision.severity, ..rule.decision },
+            None => decision,
+        }
+    }
+}
+
+/// What the kernel side captures of a call; no error is an event yet.
+fn capture(number: u32) -> SyscallPolicy {
+    let plan = syscall::capture(number);
+    let (sockaddr, sockaddr_len) = plan.sockaddr.map_or((0, 0), |(at, len)| (at + 1, len));
+    let executes = syscall::lookup(number).is_some_and(|call| ["execve", "execveat"].contains(&call.name));
+    let exec = u8::from(executes);
+    SyscallPolicy { strings: plan.strings, sockaddr, sockaddr_len, exec, ..Default::default() }
 }
 
 /// How grave a failure with this error is where no rule says otherwise: what the caller cannot mend is an error.
@@ -199,23 +266,59 @@ fn default_severity(errno: u32) -> Severity {
     }
 }
 
-/// The numbers that names stand for, all below `all` where there is no name; unknown names go to `errors`.
-fn numbers<'a>(
-    names: &'a [Spanned<String>],
-    all: u32,
-    errors: &mut Vec<ConfigError>,
+/// Starts the name of a class in a list of names.
+const CLASS: &str = "class:";
+
+/// The numbers of a system call or class, or the name that was nearest.
+fn call_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
+    match name.strip_prefix(CLASS) {
+        Some(class) => match Class::parse(class) {
+            Some(class) => Ok(syscall::class_members(class).map(|call| call.number).collect()),
+            None => {
+                let names = Class::ALL.map(Class::name);
+                Err(nearest(class, names).map(|near| format!("{CLASS}{near}")))
+            }
+        },
+        None => match syscall::parse(name) {
+            Some(call) => Ok(vec![call.number]),
+            None => Err(syscall::nearest(name).map(str::to_owned)),
+        },
+    }
+}
+
+/// The numbers of an error or class, or the name that was nearest.
+fn errno_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
+    match name.strip_prefix(CLASS) {
+        Some(class) => match errno::CLASSES.iter().find(|(name, _)| *name == class) {
+            Some((_, members)) => Ok(members.iter().filter_map(|name| errno::parse(name)).collect()),
+            None => {
+                let names = errno::CLASSES.iter().map(|(name, _)| *name);
+                Err(nearest(class, names).map(|near| format!("{CLASS}{near}")))
+            }
+        },
+        None => errno::parse(name)
+            .map(|number| vec![number])
+            .ok_or_else(|| errno::nearest(name).map(str::to_owned)),
+    }
+}
+
+/// The numbers that names stand for, `all` where there is no name; unknown names go to `errors`.
+fn numbers(
+    names: &[Spanned<String>],
+    all: std::ops::Range<u32>,
     what: &str,
-    parse: impl Fn(&'a str) -> Result<u32, Option<&'static str>>,
+    errors: &mut Vec<ConfigError>,
+    parse: impl Fn(&str) -> Result<Vec<u32>, Option<String>>,
 ) -> Vec<u32> {
     if names.is_empty() {
-        return (0..all).collect();
+        return all.collect();
     }
     let mut numbers = Vec::new();
     for name in names {
         match parse(&name.value) {
-            Ok(number) => numbers.push(number),
-            Err(nearest) => {
-                let hint = nearest.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+            Ok(found) => numbers.extend(found),
+            Err(near) => {
+                let hint = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
                 errors.push(name.error(format!("{:?} is not a {what} of Linux{hint}", name.value)));
             }
         }
@@ -239,6 +342,8 @@ pub fn describe() -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    const NOBODY: Process<'_> = Process { comm: "", uid: 0, cgroup: None };
 
     fn reports(policy: &Policy, call: &str, error: &str) -> bool {
         let number = syscall::parse(call).unwrap().number;
@@ -292,9 +397,77 @@ mod tests {
         assert!(!reports(&policy, "read", "EBADF"));
         assert!(!reports(&policy, "open", "ENOENT"));
         let openat = syscall::parse("openat").unwrap().number;
-        assert_eq!(policy.severity(openat, 2), Severity::Info, "opted in");
-        assert_eq!(policy.severity(openat, 13), Severity::Warn);
-        assert_eq!(policy.severity(999, 28), Severity::Error, "ENOSPC");
+        let severity = |number, errno| policy.decide(number, errno, &NOBODY).severity;
+        assert_eq!(severity(openat, 2), Severity::Info, "opted in");
+        assert_eq!(severity(openat, 13), Severity::Warn);
+        assert_eq!(severity(999, 28), Severity::Error, "ENOSPC");
+    }
+
+    #[test]
+    fn classes_stand_for_their_members() {
+        let policy = resolve(
+            r#"
+            [[event.syscall.rules]]
+            syscalls = ["class:network", "read"]
+            errnos = ["class:permission"]
+            action = "drop"
+            "#,
+        )
+        .unwrap();
+        for (call, error, expect) in [
+            ("connect", "EACCES", false),
+            ("bind", "EPERM", false),
+            ("read", "EPERM", false),
+            ("connect", "ECONNREFUSED", true),
+            ("openat", "EACCES", true),
+        ] {
+            assert_eq!(reports(&policy, call, error), expect, "{call} {error}");
+        }
+        for (class, members) in errno::CLASSES {
+            members.iter().for_each(|name| assert!(errno::parse(name).is_some(), "{class} {name}"));
+        }
+    }
+
+    #[test]
+    fn rules_about_processes_keep_their_place() {
+        let policy = resolve(
+            r#"
+            [[event.syscall.rules]]
+            syscalls = ["read"]
+            errnos = ["EIO"]
+            severity = "FATAL"
+            [[event.syscall.rules]]
+            comms = ["noisy*"]
+            action = "drop"
+            [[event.syscall.rules]]
+            syscalls = ["openat"]
+            errnos = ["ENOENT"]
+            uids = [1000]
+            severity = "ERROR"
+            [[event.syscall.rules]]
+            cgroups = ["/batch/*"]
+            severity = "INFO"
+            "#,
+        )
+        .unwrap();
+        let who = |comm, uid, cgroup| Process { comm, uid, cgroup };
+        let decide = |call: &str, error: &str, process: Process<'_>| {
+            let decision =
+                policy.decide(syscall::parse(call).unwrap().number, errno::parse(error).unwrap(), &process);
+            (decision.report, decision.severity)
+        };
+        assert_eq!(
+            decide("read", "EIO", who("noisy1", 0, None)),
+            (true, Severity::Fatal),
+            "the first rule wins"
+        );
+        assert!(!decide("read", "EBADF", who("noisy1", 0, None)).0);
+        assert!(decide("read", "EBADF", who("calm", 0, None)).0);
+        assert_eq!(decide("openat", "ENOENT", who("calm", 1000, None)), (true, Severity::Error));
+        assert!(!decide("openat", "ENOENT", who("calm", 0, None)).0, "the built-in table");
+        assert_eq!(decide("read", "EBADF", who("calm", 0, Some("/batch/1"))), (true, Severity::Info));
+        assert!(reports(&policy, "openat", "ENOENT"), "the kernel sends what a rule may report");
+        assert!(policy.asks_who() && !Policy::built_in().asks_who());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! Everything here is total: any number, any registers and any bytes give an answer.
 
 mod class;
-mod closest;
 mod decode;
 mod flag;
 mod kind;
@@ -16,7 +15,6 @@ mod table;
 mod tests;
 
 pub use class::Class;
-pub(crate) use closest::closest;
 pub use decode::{Args, Captured, decode, path, peer};
 pub use flag::signal_name;
 pub use kind::{Field, Flags, Kind, Names};
@@ -87,7 +85,7 @@ pub fn parse(name: &str) -> Option<&'static Syscall> {
 
 /// The name closest to a misspelt one, for "did you mean"; none if nothing is close.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    closest(name.strip_prefix("sys_").unwrap_or(name), all().map(|call| call.name))
+    crate::nearest::nearest(name.strip_prefix("sys_").unwrap_or(name), all().map(|call| call.name))
 }
 
 /// Every system call of a class, ascending by number.

@@ -79,9 +79,9 @@ impl Ledger {
         )?;
         equal("sent = received", self.of("sent")?, self.of("received")?)?;
         equal(
-            "received + folded = lost_pipeline + malformed + events",
+            "received + folded = lost_pipeline + malformed + dismissed + events",
             sum(&["received", "folded"])?,
-            sum(&["lost_pipeline", "malformed", "events"])?,
+            sum(&["lost_pipeline", "malformed", "dismissed", "events"])?,
         )?;
         anyhow::ensure!(!self.sinks.is_empty(), "the ledger names no sink");
         for sink in self.sinks.keys() {

@@ -1,11 +1,12 @@
 //! The kinds of settings: how each is read, checked, shown and described. In: values of the tree. Out: typed
 //! settings, or errors that say what would be right.
 
-use crate::config::error::{Spanned, did_you_mean};
+use crate::config::error::Spanned;
 use crate::config::read::Reader;
 use crate::config::schema::{Kind, Section, SectionDoc, entry};
 use crate::config::secret::{HIDDEN, Properties, Secret};
 use crate::config::tree::{Node, Table, Value, describe};
+use crate::nearest::did_you_mean;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -296,6 +297,33 @@ impl Kind for Names {
     fn show(&self, value: &Self::Value) -> Option<Value> {
         let names = value.iter().map(|name| Value::Text(name.value.clone()));
         (!value.is_empty()).then(|| list(names))
+    }
+}
+
+/// A list of whole numbers in a range; a single one needs no list.
+pub(crate) struct Numbers(pub(crate) RangeInclusive<u64>);
+
+impl Kind for Numbers {
+    type Value = Vec<u64>;
+
+    fn accepts(&self) -> String {
+        format!("whole numbers, {} to {}", self.0.start(), self.0.end())
+    }
+
+    fn read(&self, reader: &mut Reader, key: &str, node: &Node) -> Option<Self::Value> {
+        let items = match &node.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        // Each wrong one is told, so no `?` before the last.
+        let read: Vec<Option<u64>> = items.iter().map(|item| whole(reader, key, item, &self.0, "")).collect();
+        read.into_iter().collect()
+    }
+
+    fn show(&self, value: &Self::Value) -> Option<Value> {
+        let numbers =
+            value.iter().map(|number| Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX).into()));
+        (!value.is_empty()).then(|| list(numbers))
     }
 }
 

@@ -45,7 +45,7 @@ impl Kind for Probes {
         }
         // Where a stanza has no usable name it was most likely meant, and is reported already.
         if ours.is_none() && all_named {
-            let near = crate::config::error::nearest(OURS, others.iter().map(String::as_str));
+            let near = crate::nearest::nearest(OURS, others.iter().map(String::as_str));
             let near = near.map(|near| format!("; did you mean it by {near:?}?")).unwrap_or_default();
             reader.error(node, key, missing(reader.libconfig, &near));
         }

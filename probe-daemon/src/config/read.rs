@@ -1,9 +1,10 @@
 //! Walks over a tree of values. In: the tree. Out: settings, every error on the way, and the keys that
 //! belong to other probes.
 
-use crate::config::error::{ConfigError, Place, did_you_mean};
+use crate::config::error::{ConfigError, Place};
 use crate::config::schema::SectionDoc;
 use crate::config::tree::{Entry, Node, Table, Value, describe};
+use crate::nearest::did_you_mean;
 
 /// Collects what a reading finds besides the settings themselves.
 pub(crate) struct Reader {

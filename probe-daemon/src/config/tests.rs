@@ -400,8 +400,8 @@ fn names_for_the_policy_know_where_they_were_written() {
     let text =
         with_event("[[event.syscall.rules]]\nsyscalls = [\"openat\",\n \"opne\"]\nerrnos = \"ENOENT\"\n");
     let rule = &load(&text).unwrap().event.syscall.rules[0];
-    let error =
-        rule.syscalls[1].error(format!("no such system call{}", did_you_mean("opne", ["open", "read"])));
+    let error = rule.syscalls[1]
+        .error(format!("no such system call{}", crate::nearest::did_you_mean("opne", ["open", "read"])));
     assert_eq!(
         error.to_string(),
         "gala-gopher.conf:5: event.syscall.rules.0.syscalls: no such system call; did you mean \"open\"?"

@@ -45,7 +45,7 @@ fn any_of<T: kind::Choice + std::fmt::Debug>() -> impl Strategy<Value = T> {
 prop_compose! {
     fn rules()(syscalls in names(), errnos in names(), action in any_of(), severity in proptest::option::of(any_of()))
         -> Rule {
-        Rule { syscalls, errnos, action, severity }
+        Rule { syscalls, errnos, action, severity, ..Rule::default() }
     }
 }
 
