@@ -44,6 +44,17 @@ impl Kind {
     pub const ALL: [Self; 7] =
         [Self::Syscall, Self::Exec, Self::Denial, Self::IoUring, Self::Oom, Self::Offcpu, Self::Exit];
 
+    /// The kind of a failed system call; `exec` where it executes a program. The numbers are those of
+    /// include/uapi/asm-generic/errno-base.h: EPERM and EACCES.
+    #[inline(always)]
+    pub const fn of_call(exec: bool, errno: u64) -> Self {
+        match errno {
+            _ if exec => Self::Exec,
+            1 | 13 => Self::Denial,
+            _ => Self::Syscall,
+        }
+    }
+
     /// The first word of this kind's ring records.
     pub const fn tag(self) -> u32 {
         RING_TAG | RING_VERSION << 8 | self as u32

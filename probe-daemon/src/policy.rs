@@ -4,10 +4,10 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use probe_common::{ERRNO_BITS, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
+use probe_common::{ERRNO_BITS, Kind, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
 
 use crate::{
-    config::{Action, ConfigError, OnOff, Rule, Spanned, SyscallEvents},
+    config::{Action, ConfigError, Rule, Spanned, SyscallEvents},
     errno,
     nearest::nearest,
     severity::Severity,
@@ -147,7 +147,7 @@ impl Policy {
             policy.apply(place, rule, &mut errors);
         }
         policy.conditional.reverse();
-        policy.resolve_kernel(events.switch == OnOff::On);
+        policy.resolve_kernel();
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
     }
 
@@ -176,7 +176,7 @@ impl Policy {
                 }
             }
         }
-        policy.resolve_kernel(true);
+        policy.resolve_kernel();
         policy
     }
 
@@ -204,11 +204,11 @@ impl Policy {
     }
 
     /// The kernel sends what any rule may report.
-    fn resolve_kernel(&mut self, on: bool) {
+    fn resolve_kernel(&mut self) {
         for (policy, row) in self.kernel.iter_mut().zip(&self.table) {
-            (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, on && decision.report));
+            (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
         }
-        for rule in self.conditional.iter().filter(|rule| on && rule.decision.report) {
+        for rule in self.conditional.iter().filter(|rule| rule.decision.report) {
             for (slot, errno) in
                 rule.slots.iter().flat_map(|slot| rule.errnos.iter().map(|errno| (*slot, *errno)))
             {
@@ -223,9 +223,18 @@ impl Policy {
         }
     }
 
-    /// What the kernel side needs: one entry for each system call number, the last for all unknown ones.
-    pub fn kernel(&self) -> &[SyscallPolicy] {
-        &self.kernel
+    /// What the kernel side needs to report these families: one entry for each system call number, the last for all
+    /// unknown ones.
+    pub fn kernel(&self, families: &[Kind]) -> Vec<SyscallPolicy> {
+        let mut kernel = self.kernel.clone();
+        for policy in &mut kernel {
+            for errno in 1..ERRNO_BITS {
+                if !families.contains(&Kind::of_call(policy.exec != 0, errno.into())) {
+                    policy.set(errno, false);
+                }
+            }
+        }
+        kernel
     }
 
     /// Whether a decision needs to know who failed.
@@ -347,7 +356,7 @@ mod tests {
 
     fn reports(policy: &Policy, call: &str, error: &str) -> bool {
         let number = syscall::parse(call).unwrap().number;
-        policy.kernel()[number as usize].reports(errno::parse(error).unwrap().into())
+        policy.kernel(&Kind::ALL)[number as usize].reports(errno::parse(error).unwrap().into())
     }
 
     fn resolve(rules: &str) -> Result<Policy, Vec<ConfigError>> {
@@ -376,7 +385,7 @@ mod tests {
         {
             assert!(reports(&policy, call, error), "{call} {error}");
         }
-        assert!(policy.kernel()[SYSCALL_OTHER as usize].reports(38), "an unknown call's ENOSYS");
+        assert!(policy.kernel(&Kind::ALL)[SYSCALL_OTHER as usize].reports(38), "an unknown call's ENOSYS");
     }
 
     #[test]
@@ -401,6 +410,18 @@ mod tests {
         assert_eq!(severity(openat, 2), Severity::Info, "opted in");
         assert_eq!(severity(openat, 13), Severity::Warn);
         assert_eq!(severity(999, 28), Severity::Error, "ENOSPC");
+    }
+
+    #[test]
+    fn a_family_that_is_off_is_not_sent() {
+        let policy = Policy::built_in();
+        let reports = |families: &[Kind], call: &str, error: &str| {
+            let number = syscall::parse(call).unwrap().number as usize;
+            policy.kernel(families)[number].reports(errno::parse(error).unwrap().into())
+        };
+        assert!(reports(&[Kind::Denial], "openat", "EACCES") && !reports(&[Kind::Denial], "openat", "EIO"));
+        assert!(reports(&[Kind::Exec], "execve", "EACCES") && !reports(&[Kind::Exec], "openat", "EACCES"));
+        assert!(reports(&[Kind::Syscall], "read", "EIO") && !reports(&[Kind::Syscall], "execve", "EACCES"));
     }
 
     #[test]

@@ -161,8 +161,9 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
         Kind::Offcpu => event.offcpu.switch,
         Kind::Exit => event.exit.switch,
     };
-    let families = Kind::ALL.into_iter().filter(|kind| switch(*kind) == OnOff::On).collect();
-    Selection { families, policy: policy.kernel().to_vec() }
+    let families: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| switch(*kind) == OnOff::On).collect();
+    let policy = policy.kernel(&families);
+    Selection { families, policy }
 }
 
 /// Whether two configurations differ in families and rules at most, which a running daemon can change.

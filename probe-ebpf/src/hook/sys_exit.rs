@@ -31,8 +31,6 @@ use crate::{
 
 /// Error numbers are −1 … −4095 (`MAX_ERRNO` of include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
-const EPERM: u64 = 1;
-const EACCES: u64 = 13;
 /// What the map says of a key that is already there (`EEXIST`).
 const EXISTS: i32 = -17;
 
@@ -77,11 +75,7 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         return;
     }
     let Some(control) = CONTROL.get(0) else { return };
-    let kind = match errno {
-        _ if policy.exec != 0 => Kind::Exec,
-        EPERM | EACCES => Kind::Denial,
-        _ => Kind::Syscall,
-    };
+    let kind = Kind::of_call(policy.exec != 0, errno);
     let failure = Failure { regs, nr, errno: errno as u32, pid_tgid, kind };
     if control.fold == 0 {
         return failure.send_alone(policy);
