@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use probe_daemon::{
     config::{Config, ConfigErrors, LogLevel, Switch},
-    policy::{self, Policy},
+    policy::Policy,
     run::{self, StartError},
     sink::kafka,
     source::kernel::KernelError,
@@ -90,12 +90,8 @@ fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
 
 fn check(source: &Source) -> ExitCode {
     match load(source) {
-        Ok((config, _)) => {
-            print!(
-                "{}\n# Failures that are no events, unless a rule reports them:\n{}",
-                config.render(),
-                policy::describe()
-            );
+        Ok((config, policy)) => {
+            print!("{}\n{}", config.render(), policy.describe());
             for name in &config.foreign {
                 println!("# not for this probe: {name}");
             }

@@ -14,11 +14,11 @@ use crate::{
     syscall::{self, Class},
 };
 
+mod describe;
 mod ordinary;
 mod process;
 
 use ordinary::ORDINARY;
-pub use ordinary::describe;
 use process::Conditions;
 pub use process::Process;
 

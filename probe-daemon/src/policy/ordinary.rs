@@ -2,7 +2,8 @@
 
 /// One line of the built-in table: these errors of these system calls (all, where none is named) are dropped.
 pub struct Ordinary {
-    why: &'static str,
+    /// Why it is ordinary.
+    pub why: &'static str,
     /// System calls by name.
     pub syscalls: &'static [&'static str],
     /// Errors by name.
@@ -84,15 +85,3 @@ pub const ORDINARY: [Ordinary; 7] = [
         errnos: &["ENOENT", "ENOTDIR"],
     },
 ];
-
-/// The built-in table as text, for `probe-daemon check`.
-pub fn describe() -> String {
-    ORDINARY
-        .iter()
-        .map(|line| {
-            let calls =
-                if line.syscalls.is_empty() { "every call".to_owned() } else { line.syscalls.join(", ") };
-            format!("# drop {} of {calls}: {}\n", line.errnos.join(", "), line.why)
-        })
-        .collect()
-}
