@@ -71,21 +71,25 @@ impl Ledger {
             anyhow::ensure!(left == right, "the ledger does not add up: {what}: {left} ≠ {right}: {self:?}");
             Ok(())
         };
-        equal("matched = sent + lost_ring", self.of("matched")?, self.of("sent")? + self.of("lost_ring")?)?;
+        equal(
+            "matched = sent + folded + lost_ring",
+            self.of("matched")?,
+            self.of("sent")? + self.of("folded")? + self.of("lost_ring")?,
+        )?;
         equal("sent = received", self.of("sent")?, self.of("received")?)?;
         equal(
-            "received = lost_pipeline + malformed + records",
-            self.of("received")?,
-            self.of("lost_pipeline")? + self.of("malformed")? + self.of("records")?,
+            "received + folded = lost_pipeline + malformed + events",
+            self.of("received")? + self.of("folded")?,
+            self.of("lost_pipeline")? + self.of("malformed")? + self.of("events")?,
         )?;
         anyhow::ensure!(!self.sinks.is_empty(), "the ledger names no sink");
         for sink in self.sinks.keys() {
-            let sum = self.of_sink(sink, "delivered")?
+            let sum = self.of_sink(sink, "delivered_events")?
                 + self.of_sink(sink, "lost_queue")?
                 + self.of_sink(sink, "lost_delivery")?;
             equal(
-                &format!("records = delivered + lost_queue + lost_delivery of {sink}"),
-                self.of("records")?,
+                &format!("events = delivered_events + lost_queue + lost_delivery of {sink}"),
+                self.of("events")?,
                 sum,
             )?;
         }
