@@ -69,7 +69,7 @@ fn finish(probe: &mut FileDaemon, floods: &mut [Flood], lines: &mut Lines) -> Re
 
 #[test]
 fn b13_a_trickle_is_delivered_whole() -> Result<()> {
-    let mut probe = FileDaemon::start("")?;
+    let mut probe = FileDaemon::start_with("", &["event.fold=off"])?;
     let mut floods =
         [Flood::start(Pace::PerMillisecond(1), 1_000)?, Flood::start(Pace::PerMillisecond(1), 1_000)?];
     let mut lines = Lines::default();
@@ -82,7 +82,7 @@ fn b13_a_trickle_is_delivered_whole() -> Result<()> {
 
 #[test]
 fn b13_every_call_of_a_flood_is_delivered_or_counted() -> Result<()> {
-    let mut probe = FileDaemon::start("")?;
+    let mut probe = FileDaemon::start_with("", &["event.fold=off"])?;
     // Two processes with 100,000 calls a second each for three seconds, beside one that makes a few.
     let mut floods = [
         Flood::start(Pace::PerMillisecond(100), 300_000)?,
@@ -98,7 +98,7 @@ fn b13_every_call_of_a_flood_is_delivered_or_counted() -> Result<()> {
 
 #[test]
 fn b13_what_a_full_ring_loses_is_counted() -> Result<()> {
-    let mut probe = FileDaemon::start("")?;
+    let mut probe = FileDaemon::start_with("", &["event.fold=off"])?;
     // Nobody reads the ring meanwhile, and no ring holds so many.
     probe.daemon.signal(Signal::STOP)?;
     let mut floods = [Flood::start(Pace::Unpaced, 500_000)?, Flood::start(Pace::Unpaced, 500_000)?];

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write, pipe};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ pub enum Case {
     Exec,
 }
 
+/// Samples of each case.
+const SAMPLES: usize = 20;
+
 impl Case {
     /// All of them.
     pub const ALL: [Self; 6] =
@@ -40,17 +44,22 @@ impl Case {
             let timed = scope.spawn(|| {
                 pin(1)?;
                 match self {
-                    Self::Success => Ok(calls(200_000, libc::SYS_getppid, [0; 3])),
+                    Self::Success => Ok(best(|| calls(10_000, libc::SYS_getppid, [0; 3]))),
                     Self::Dropped => dropped(),
                     Self::Failure => Ok(bursts()),
                     Self::Switch => switches(),
-                    Self::Yield => yields(),
+                    Self::Yield => Ok(yields()),
                     Self::Exec => execs(),
                 }
             });
             timed.join().map_err(|_| anyhow::anyhow!("{self:?} panicked"))?
         })
     }
+}
+
+/// The best of many short samples: a long one would hold what else the machine does.
+fn best(sample: impl FnMut() -> f64) -> f64 {
+    std::iter::repeat_with(sample).take(SAMPLES).fold(f64::INFINITY, f64::min)
 }
 
 /// One loop of system calls.
@@ -71,62 +80,66 @@ fn dropped() -> Result<f64> {
     let mut byte = 0u8;
     let address = (&raw mut byte) as i64;
     // Nothing ever comes through the pipe: EAGAIN.
-    Ok(calls(200_000, libc::SYS_read, [reader.as_raw_fd().into(), address, 1]))
+    Ok(best(|| calls(10_000, libc::SYS_read, [reader.as_raw_fd().into(), address, 1])))
 }
 
 fn bursts() -> f64 {
-    let (bursts, length) = (20, 2_000);
-    let mut best = f64::INFINITY;
-    for _ in 0..bursts {
-        best = best.min(calls(length, libc::SYS_close, [-1, 0, 0]));
+    best(|| {
         thread::sleep(Duration::from_millis(10));
-    }
-    best
-}
-
-fn switches() -> Result<f64> {
-    let rounds = 10_000u32;
-    let (mut here, mut there) = (pipe()?, pipe()?);
-    thread::scope(|scope| {
-        // Inherits the CPU.
-        let echo = scope.spawn(|| -> Result<()> {
-            let mut byte = [0];
-            for _ in 0..rounds {
-                there.0.read_exact(&mut byte)?;
-                here.1.write_all(&byte)?;
-            }
-            Ok(())
-        });
-        let start = Instant::now();
-        let mut byte = [0];
-        for _ in 0..rounds {
-            there.1.write_all(&byte)?;
-            here.0.read_exact(&mut byte)?;
-        }
-        let time = start.elapsed();
-        ensure!(echo.join().is_ok_and(|echoed| echoed.is_ok()), "the other thread failed");
-        Ok(time.as_nanos() as f64 / f64::from(2 * rounds))
+        calls(2_000, libc::SYS_close, [-1, 0, 0])
     })
 }
 
-fn yields() -> Result<f64> {
-    let count = 30_000;
-    let yields = || calls(count, libc::SYS_sched_yield, [0; 3]);
+fn switches() -> Result<f64> {
+    let ((mut from_there, mut to_here), (mut from_here, mut to_there)) = (pipe()?, pipe()?);
+    let rounds = 500;
     thread::scope(|scope| {
-        let other = scope.spawn(yields);
-        // While both run each call hands over to the other, so that one thread's loop holds both threads' switches.
-        let here = yields();
-        let there = other.join().unwrap_or(here);
-        Ok((here + there) / 4.0)
+        // Inherits the CPU.
+        let echo = scope.spawn(move || -> Result<()> {
+            let mut byte = [0];
+            for _ in 0..SAMPLES as u32 * rounds {
+                from_here.read_exact(&mut byte)?;
+                to_here.write_all(&byte)?;
+            }
+            Ok(())
+        });
+        let mut least = f64::INFINITY;
+        let mut byte = [0];
+        for _ in 0..SAMPLES {
+            let start = Instant::now();
+            for _ in 0..rounds {
+                to_there.write_all(&byte)?;
+                from_there.read_exact(&mut byte)?;
+            }
+            least = least.min(start.elapsed().as_nanos() as f64 / f64::from(2 * rounds));
+        }
+        ensure!(echo.join().is_ok_and(|echoed| echoed.is_ok()), "the other thread failed");
+        Ok(least)
+    })
+}
+
+fn yields() -> f64 {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                calls(1, libc::SYS_sched_yield, [0; 3]);
+            }
+        });
+        // While both run, each call hands over to the other thread and comes back: two switches.
+        let least = best(|| calls(1_000, libc::SYS_sched_yield, [0; 3]) / 2.0);
+        done.store(true, Relaxed);
+        least
     })
 }
 
 fn execs() -> Result<f64> {
-    let count = 50;
-    let start = Instant::now();
-    for _ in 0..count {
+    let mut least = f64::INFINITY;
+    for _ in 0..4 * SAMPLES {
+        let start = Instant::now();
         let status = Command::new("/bin/true").env_clear().stdin(Stdio::null()).status()?;
+        least = least.min(start.elapsed().as_nanos() as f64);
         ensure!(status.success(), "/bin/true failed");
     }
-    Ok(start.elapsed().as_nanos() as f64 / f64::from(count))
+    Ok(least)
 }
