@@ -18,7 +18,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use probe_common::{
-    CallPayload, CallScratch, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
+    CallPayload, CallScratch, Control, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
     SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
 

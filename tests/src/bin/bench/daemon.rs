@@ -43,7 +43,10 @@ pub fn measure(idle: Duration) -> Result<Measured> {
     let pid = probe.daemon.pid();
     // What a start leaves to do is not the daemon at rest.
     thread::sleep(Duration::from_secs(1));
-    let at_rest = share(pid, || Ok(thread::sleep(idle)))?;
+    let at_rest = share(pid, || {
+        thread::sleep(idle);
+        Ok(())
+    })?;
     let (resident, peak) = (memory(pid, "VmRSS:")?, memory(pid, "VmHWM:")?);
 
     eprintln!("daemon in a flood for {} s", FLOOD_TIME.as_secs());
