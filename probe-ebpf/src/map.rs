@@ -10,7 +10,7 @@ use probe_common::{
 
 /// Every event.
 #[map]
-pub static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+pub static RING: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
 
 /// What was sent and lost, by kind.
 #[map]

@@ -172,13 +172,14 @@ impl FileDaemon {
         Self::start_with(more, &[])
     }
 
-    /// The same, with further arguments, such as `--set event.fold=off`.
-    pub fn start_with(more: &str, arguments: &[&str]) -> Result<Self> {
+    /// The same, with single keys set on the command line, each as `KEY=VALUE`.
+    pub fn start_with(more: &str, keys: &[&str]) -> Result<Self> {
+        let arguments: Vec<&str> = keys.iter().flat_map(|key| ["--set", key]).collect();
         let dir = open_dir()?;
         let events = dir.path().join("events");
         let config = dir.path().join("gala-gopher.conf");
         fs::write(&config, file_config(&events, more))?;
-        let daemon = Daemon::start(&config, arguments)?;
+        let daemon = Daemon::start(&config, &arguments)?;
         Ok(Self { daemon, events: Follower::new(&events), dir })
     }
 

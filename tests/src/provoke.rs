@@ -14,7 +14,7 @@ mod table;
 mod world;
 
 use child::Slot;
-pub use flood::{Flood, Pace};
+pub use flood::{Flood, Pace, RARE};
 pub use table::table;
 pub use world::World;
 

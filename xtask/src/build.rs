@@ -35,6 +35,11 @@ fn object() -> PathBuf {
     toolchain::target_dir().join(BPF_TARGET).join("release/probe-ebpf")
 }
 
+/// Where the empty programs are when they are built, with the BPF object and in the same way.
+pub fn empty_object() -> PathBuf {
+    toolchain::target_dir().join(BPF_TARGET).join("release/probe-empty")
+}
+
 /// Cargo for user space: `action` on all crates but the kernel side's; the caller adds which targets.
 ///
 /// Two things are the same in every run, or cargo would compile librdkafka and the daemon anew each time: where

@@ -2,6 +2,7 @@
 //! `cargo test`. In: a subcommand; out: its progress on the terminal and its exit code.
 
 mod apt;
+mod bench;
 mod build;
 mod cache;
 mod codegen;
@@ -50,6 +51,11 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Measure what the probe costs on this machine.
+    Bench {
+        #[command(subcommand)]
+        bench: bench::Bench,
+    },
     /// Check form, lints, licences, file sizes and import directions; every finding is printed.
     Lint,
     /// Run every test there is: lints, unit tests, whole-daemon tests, guests with other kernels.
@@ -87,6 +93,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
         }
         Task::Build => build::run(),
         Task::Demo { keep } => demo::run(keep),
+        Task::Bench { bench } => bench::run(bench),
         Task::Lint => lint::run(),
         Task::Test => test::run(),
         Task::Vm { kernels, filter } => vm::run(&kernels, &filter),

@@ -10,7 +10,7 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    ABSENT, COUNTERS, Counters, FOLD, Kind, OFFSETS, POLICY, RING, RingRecord, SELF_TGID, SyscallPolicy,
+    ABSENT, COUNTERS, Counters, FOLD, Kind, OFFSETS, POLICY, RING, RingRecord, SELF_TGID, SyscallPolicy, heap,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -128,10 +128,11 @@ impl Kernel {
     /// [`KernelError`], which says what is missing and what to do.
     pub fn attach(selection: &Selection, folding: Folding) -> Result<Self, KernelError> {
         check()?;
-        let types =
-            btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
-        let (mut offsets, missing) = btf::offsets(&types);
-        drop(types);
+        // Types take tens of megabytes while they are read, so one reader is dropped before the next begins. aya has
+        // read them already when it makes a loader, and for itself needs none.
+        let mut loader = EbpfLoader::new();
+        loader.btf(None);
+        let (mut offsets, missing) = btf::offsets(&btf::read()?);
         if !missing.is_empty() {
             warn!(
                 fields = missing.join(", "),
@@ -142,9 +143,7 @@ impl Kernel {
             offsets.css_set_memory = ABSENT;
         }
         let own = std::process::id();
-        let btf = aya::Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
-        let mut bpf = EbpfLoader::new()
-            .btf(Some(&btf))
+        let mut bpf = loader
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global(OFFSETS, &offsets, true)
             .override_global(SELF_TGID, &own, true)
@@ -166,6 +165,7 @@ impl Kernel {
             .map_err(|e| KernelError::refused("opening the counters", e))?;
         let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::default() };
         kernel.select(selection)?;
+        heap::give_back();
         Ok(kernel)
     }
 

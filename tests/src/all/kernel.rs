@@ -12,6 +12,8 @@ use crate::expect::fence;
 mod accounting;
 #[path = "kernel/calls.rs"]
 mod calls;
+#[path = "kernel/folding.rs"]
+mod folding;
 #[path = "kernel/hostile.rs"]
 mod hostile;
 #[path = "kernel/lifecycle.rs"]

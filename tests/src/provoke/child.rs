@@ -162,8 +162,14 @@ fn now() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-/// Makes failing calls at this rate until it is killed, or until it has made `limit` of them.
-pub(super) fn flood(a_millisecond: Option<u64>, limit: u64, slot: &Slot) -> Result<Pid> {
+/// Makes failing calls at this rate, one of `numbers` after the other, until it is killed, or until it has made
+/// `limit` of them.
+pub(super) fn flood(
+    a_millisecond: Option<u64>,
+    limit: u64,
+    numbers: &'static [i64],
+    slot: &Slot,
+) -> Result<Pid> {
     let outcome = slot.outcome();
     // SAFETY: the child makes only raw system calls and never returns.
     match unsafe { libc::fork() } {
@@ -172,10 +178,11 @@ pub(super) fn flood(a_millisecond: Option<u64>, limit: u64, slot: &Slot) -> Resu
             let batch = a_millisecond.unwrap_or(limit);
             let mut next = now();
             let mut made = 0;
+            let mut numbers = numbers.iter().cycle();
             while made < limit {
-                for _ in 0..batch.min(limit - made) {
-                    // SAFETY: -1 is no file descriptor, so nothing is closed.
-                    unsafe { libc::syscall(libc::SYS_close, -1) };
+                for number in numbers.by_ref().take(batch.min(limit - made) as usize) {
+                    // SAFETY: -1 is no file descriptor, so each of these calls does nothing.
+                    unsafe { libc::syscall(*number, -1, 0, 0, 0) };
                     made += 1;
                     outcome.calls.store(made, SeqCst);
                 }
@@ -197,6 +204,41 @@ pub(super) fn flood(a_millisecond: Option<u64>, limit: u64, slot: &Slot) -> Resu
             unsafe { libc::_exit(0) }
         }
         pid => Pid::from_raw(pid).context("fork returned no process"),
+    }
+}
+
+/// Starts `processes` short processes, some of them at a time, each of which makes `calls` failing calls.
+pub(super) fn bomb(processes: u64, calls: u64, number: i64, slot: &Slot) -> Result<Pid> {
+    const AT_A_TIME: u64 = 32;
+    let outcome = slot.outcome();
+    // SAFETY: the child and its children make only raw system calls and never return. A fork without the C
+    // library's own bookkeeping is enough for them.
+    unsafe {
+        match libc::fork() {
+            -1 => bail!("cannot fork: {}", std::io::Error::last_os_error()),
+            0 => {
+                let mut alive = 0;
+                for _ in 0..processes {
+                    let pid = libc::fork();
+                    if pid == 0 {
+                        for _ in 0..calls {
+                            libc::syscall(number, -1);
+                            outcome.calls.fetch_add(1, SeqCst);
+                        }
+                        libc::_exit(0);
+                    }
+                    alive += u64::from(pid > 0);
+                    while alive >= AT_A_TIME && libc::waitpid(-1, ptr::null_mut(), 0) > 0 {
+                        alive -= 1;
+                    }
+                }
+                while alive > 0 && libc::waitpid(-1, ptr::null_mut(), 0) > 0 {
+                    alive -= 1;
+                }
+                libc::_exit(0)
+            }
+            pid => Pid::from_raw(pid).context("fork returned no process"),
+        }
     }
 }
 

@@ -16,7 +16,32 @@ pub enum Pace {
     Unpaced,
 }
 
-/// A process that makes failing calls, `close(-1)`, one after the other.
+/// Calls that fail with EBADF when their first argument is -1 and the others are 0, and that hardly any other program
+/// makes with a bad descriptor.
+pub const RARE: [i64; 20] = [
+    libc::SYS_fdatasync,
+    libc::SYS_fsync,
+    libc::SYS_syncfs,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_ftruncate,
+    libc::SYS_fchdir,
+    libc::SYS_fchmod,
+    libc::SYS_fchown,
+    libc::SYS_fstatfs,
+    libc::SYS_getdents64,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_readahead,
+    libc::SYS_flistxattr,
+    libc::SYS_listen,
+];
+
+/// A process that makes failing calls one after the other.
 #[derive(Debug)]
 pub struct Flood {
     pid: Pid,
@@ -25,14 +50,26 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Starts a process that makes `limit` calls and then ends.
+    /// Starts a process that calls `close(-1)` `limit` times and then ends.
     pub fn start(pace: Pace, limit: u64) -> Result<Self> {
+        Self::of(pace, limit, &[libc::SYS_close])
+    }
+
+    /// Starts a process that starts `processes` others, each of which makes the first of [`RARE`] `calls` times.
+    pub fn bomb(processes: u64, calls: u64) -> Result<Self> {
+        let slot = Slot::new()?;
+        let pid = child::bomb(processes, calls, RARE[0], &slot)?;
+        Ok(Self { pid, slot, ended: false })
+    }
+
+    /// Starts a process that makes `limit` calls, each of `numbers` in turn, with -1 as their first argument.
+    pub fn of(pace: Pace, limit: u64, numbers: &'static [i64]) -> Result<Self> {
         let slot = Slot::new()?;
         let a_millisecond = match pace {
             Pace::PerMillisecond(calls) => Some(calls),
             Pace::Unpaced => None,
         };
-        let pid = child::flood(a_millisecond, limit, &slot)?;
+        let pid = child::flood(a_millisecond, limit, numbers, &slot)?;
         Ok(Self { pid, slot, ended: false })
     }
 

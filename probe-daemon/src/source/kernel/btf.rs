@@ -3,8 +3,21 @@
 //! In: the kernel's own type information (BTF). Out: [`Offsets`] for the BPF side, and the names of what this
 //! kernel does not have.
 
-use btf_rs::{Btf, BtfType, Struct, Type};
+use btf_rs::{Backend, Btf, BtfType, Struct, Type};
 use probe_common::Offsets;
+
+use super::{KernelError, host::BTF_PATH};
+
+/// Opens the kernel's types. Kernels from 6.16 on let them be mapped, which takes no memory; older ones have them
+/// read.
+///
+/// # Errors
+/// [`KernelError::Refused`] where they cannot be read.
+pub fn read() -> Result<Btf, KernelError> {
+    Btf::from_file_with_backend(BTF_PATH, Backend::Mmap)
+        .or_else(|_| Btf::from_file(BTF_PATH))
+        .map_err(|error| KernelError::refused("reading BTF", error))
+}
 
 /// Resolves every field that the BPF side reads. What the kernel lacks is listed second, by its path.
 pub fn offsets(btf: &Btf) -> (Offsets, Vec<&'static str>) {

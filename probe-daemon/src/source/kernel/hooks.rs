@@ -40,13 +40,14 @@ impl Links {
     /// [`KernelError`] of the last hook where families are asked for and none could be attached.
     pub fn select(&mut self, bpf: &mut Ebpf, families: &[Kind]) -> Result<(), KernelError> {
         let mut refused = None;
+        let mut types = Types::default();
         for hook in &HOOKS {
             let serves: Vec<&str> =
                 hook.families.iter().filter(|kind| families.contains(kind)).map(|kind| kind.name()).collect();
             let at = self.0.iter().position(|(program, _)| *program == hook.program);
             match (at, serves.is_empty()) {
                 (Some(at), true) => detach(bpf, self.0.swap_remove(at)),
-                (None, false) => match attach(bpf, hook) {
+                (None, false) => match attach(bpf, &mut types, hook) {
                     Ok(link) => self.0.push((hook.program, link)),
                     Err(error) => {
                         let families = serves.join(", ");
@@ -82,7 +83,7 @@ fn detach(bpf: &mut Ebpf, (program, link): (&str, BtfTracePointLinkId)) {
     }
 }
 
-fn attach(bpf: &mut Ebpf, hook: &Hook) -> Result<BtfTracePointLinkId, KernelError> {
+fn attach(bpf: &mut Ebpf, types: &mut Types, hook: &Hook) -> Result<BtfTracePointLinkId, KernelError> {
     let missing = || KernelError::Refused {
         what: "the BPF object",
         detail: format!("has no program {}", hook.program),
@@ -93,12 +94,27 @@ fn attach(bpf: &mut Ebpf, hook: &Hook) -> Result<BtfTracePointLinkId, KernelErro
         .try_into()
         .map_err(|e: ProgramError| KernelError::refused("the BPF object", e))?;
     if program.fd().is_err() {
-        // Parsed anew for each program: they are few, and the types need more memory than all the rest.
-        let btf = Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
-        program.load(hook.tracepoint, &btf).map_err(|error| match error {
+        program.load(hook.tracepoint, types.get()?).map_err(|error| match error {
             ProgramError::Btf(_) => KernelError::Lacks(format!("the tracepoint {}", hook.tracepoint)),
             error => KernelError::refused("loading a program", error),
         })?;
     }
     program.attach().map_err(|e| KernelError::refused("attaching a program", e))
+}
+
+/// The kernel's types, read when the first program is loaded, and given back after the last: they take more memory
+/// than all the rest of the daemon.
+#[derive(Default)]
+struct Types(Option<Btf>);
+
+impl Types {
+    fn get(&mut self) -> Result<&Btf, KernelError> {
+        match &mut self.0 {
+            Some(types) => Ok(types),
+            none => {
+                let types = Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
+                Ok(none.insert(types))
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use tests::provoke::{Flood, Pace};
 use tests::wait;
 
 /// A record for each call.
-const UNFOLDED: [&str; 2] = ["--set", "event.fold=off"];
+const UNFOLDED: [&str; 1] = ["event.fold=off"];
 
 /// Lines of the event files, counted rather than kept.
 #[derive(Default)]

@@ -1,0 +1,145 @@
+//! What is measured: in comes a case, out come nanoseconds for one operation of it, on CPU 1.
+
+use std::io::{Read, Write, pipe};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rustix::fs::{OFlags, fcntl_setfl};
+
+use crate::pin;
+
+/// One thing that programs do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Case {
+    /// A system call that succeeds.
+    Success,
+    /// One that fails in an ordinary way, which no rule asks for.
+    Dropped,
+    /// `close(-1)` over and over: folded where folding is on, sent where it is off.
+    Failure,
+    /// Two threads on one CPU that wake each other through pipes.
+    Switch,
+    /// Two threads on one CPU that yield to each other.
+    Yield,
+    /// A process that executes `/bin/true`.
+    Exec,
+}
+
+/// Samples of each case.
+const SAMPLES: usize = 20;
+
+impl Case {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::Dropped, Self::Failure, Self::Switch, Self::Yield, Self::Exec];
+
+    /// Nanoseconds for one operation, as fast as it goes. Failures are made in short bursts with pauses, so that
+    /// the ring has room for those that are sent.
+    pub fn time(self) -> Result<f64> {
+        // A thread of its own, since the pinning stays with the thread.
+        thread::scope(|scope| {
+            let timed = scope.spawn(|| {
+                pin(1)?;
+                match self {
+                    Self::Success => Ok(best(|| calls(10_000, libc::SYS_getppid, [0; 3]))),
+                    Self::Dropped => dropped(),
+                    Self::Failure => Ok(bursts()),
+                    Self::Switch => switches(),
+                    Self::Yield => Ok(yields()),
+                    Self::Exec => execs(),
+                }
+            });
+            timed.join().map_err(|_| anyhow::anyhow!("{self:?} panicked"))?
+        })
+    }
+}
+
+/// The best of many short samples: a long one would hold what else the machine does.
+fn best(sample: impl FnMut() -> f64) -> f64 {
+    std::iter::repeat_with(sample).take(SAMPLES).fold(f64::INFINITY, f64::min)
+}
+
+/// One loop of system calls.
+pub fn calls(count: u32, number: i64, [a, b, c]: [i64; 3]) -> f64 {
+    let start = Instant::now();
+    for _ in 0..count {
+        // SAFETY: the callers make calls that fail or change nothing; a pointer among the arguments is never used.
+        unsafe { libc::syscall(number, a, b, c) };
+    }
+    start.elapsed().as_nanos() as f64 / f64::from(count)
+}
+
+fn dropped() -> Result<f64> {
+    use std::os::fd::AsRawFd;
+
+    let (reader, _writer) = pipe()?;
+    fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+    let mut byte = 0u8;
+    let address = (&raw mut byte) as i64;
+    // Nothing ever comes through the pipe: EAGAIN.
+    Ok(best(|| calls(10_000, libc::SYS_read, [reader.as_raw_fd().into(), address, 1])))
+}
+
+fn bursts() -> f64 {
+    best(|| {
+        thread::sleep(Duration::from_millis(10));
+        calls(2_000, libc::SYS_close, [-1, 0, 0])
+    })
+}
+
+fn switches() -> Result<f64> {
+    let ((mut from_there, mut to_here), (mut from_here, mut to_there)) = (pipe()?, pipe()?);
+    let rounds = 500;
+    thread::scope(|scope| {
+        // Inherits the CPU.
+        let echo = scope.spawn(move || -> Result<()> {
+            let mut byte = [0];
+            for _ in 0..SAMPLES as u32 * rounds {
+                from_here.read_exact(&mut byte)?;
+                to_here.write_all(&byte)?;
+            }
+            Ok(())
+        });
+        let mut least = f64::INFINITY;
+        let mut byte = [0];
+        for _ in 0..SAMPLES {
+            let start = Instant::now();
+            for _ in 0..rounds {
+                to_there.write_all(&byte)?;
+                from_there.read_exact(&mut byte)?;
+            }
+            least = least.min(start.elapsed().as_nanos() as f64 / f64::from(2 * rounds));
+        }
+        ensure!(echo.join().is_ok_and(|echoed| echoed.is_ok()), "the other thread failed");
+        Ok(least)
+    })
+}
+
+fn yields() -> f64 {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                calls(1, libc::SYS_sched_yield, [0; 3]);
+            }
+        });
+        // While both run, each call hands over to the other thread and comes back: two switches.
+        let least = best(|| calls(1_000, libc::SYS_sched_yield, [0; 3]) / 2.0);
+        done.store(true, Relaxed);
+        least
+    })
+}
+
+fn execs() -> Result<f64> {
+    let mut least = f64::INFINITY;
+    for _ in 0..4 * SAMPLES {
+        let start = Instant::now();
+        let status = Command::new("/bin/true").env_clear().stdin(Stdio::null()).status()?;
+        least = least.min(start.elapsed().as_nanos() as f64);
+        ensure!(status.success(), "/bin/true failed");
+    }
+    Ok(least)
+}
