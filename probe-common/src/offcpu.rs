@@ -129,10 +129,12 @@ pub struct Runner {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Calibration, OffcpuControl};
+    use super::{Calibration, OffcpuControl, SleeperSet};
 
     // SAFETY: `repr(C)`, made of integers only, without padding (zerocopy's `IntoBytes` derive checks it).
     unsafe impl aya::Pod for OffcpuControl {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Calibration {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SleeperSet {}
 }

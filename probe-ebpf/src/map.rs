@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    COMM_LEN, Calibration, CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, OffcpuControl, Offsets, Runner,
-    SLEEPER_NAMES_LEN, SLEEPER_SETS, SYSCALL_SLOTS, SleeperSet, SyscallPolicy,
+    COMM_LEN, Calibration, CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, OffcpuControl, Offsets,
+    Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, SYSCALL_SLOTS, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.

@@ -40,7 +40,8 @@ impl Offcpu {
     pub fn new(header: &RingHeader, payload: &OffcpuPayload) -> Self {
         let frames = usize::try_from(payload.frames).unwrap_or(FRAMES).min(FRAMES);
         let comm = payload.other_comm.split(|byte| *byte == 0).next().unwrap_or_default();
-        let taken_by = (payload.other != 0).then(|| (payload.other, String::from_utf8_lossy(comm).into_owned()));
+        let taken_by =
+            (payload.other != 0).then(|| (payload.other, String::from_utf8_lossy(comm).into_owned()));
         Self {
             subject: header.into(),
             wait: Wait::from_number(payload.wait),

@@ -31,7 +31,11 @@ pub fn say<'a>(event: &'a Offcpu, attributes: &mut Attributes<'a>) -> Said {
 
 fn severity(event: &Offcpu) -> Severity {
     let hung = event.wait == Some(Wait::Blocked) && event.duration >= HUNG;
-    if hung || event.duration >= event.threshold.saturating_mul(10) { Severity::Error } else { Severity::Warn }
+    if hung || event.duration >= event.threshold.saturating_mul(10) {
+        Severity::Error
+    } else {
+        Severity::Warn
+    }
 }
 
 /// `java[77/80] off CPU 1530 ms in state D (threshold 1000 ms), in percpu_rwsem_wait`, or

@@ -125,7 +125,8 @@ fn starved(task: Object, control: &OffcpuControl, pid: u32, cpu: u32) {
         return;
     }
     // SAFETY: as above.
-    let runner = RUNNERS.get_ptr(cpu).map_or(Runner { tgid: 0, pid: 0, comm: [0; 16] }, |seen| unsafe { *seen });
+    let runner =
+        RUNNERS.get_ptr(cpu).map_or(Runner { tgid: 0, pid: 0, comm: [0; 16] }, |seen| unsafe { *seen });
     let (other, other_comm) = if runner.pid == pid { (0, [0; 16]) } else { (runner.tgid, runner.comm) };
     let stall = Stall {
         wait: Wait::Starved,
