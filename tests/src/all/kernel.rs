@@ -14,6 +14,8 @@ mod accounting;
 mod calls;
 #[path = "kernel/hostile.rs"]
 mod hostile;
+#[path = "kernel/offcpu.rs"]
+mod offcpu;
 #[path = "kernel/rules.rs"]
 mod rules;
 
