@@ -103,6 +103,11 @@ pub struct Calibration {
     pub monotonic: i64,
     /// 1 where the two have been measured.
     pub taken: u64,
+    /// 1 where starved threads are to be told of in this sweep. They are told of in a second one, when the first has
+    /// seen who runs.
+    pub tell: u64,
+    /// 1 where a first sweep has met a starved thread.
+    pub starved: u64,
 }
 
 /// Threads that sleep, up to four whose ids have the same low bits. A free way has key 0.
@@ -115,10 +120,12 @@ pub struct SleeperSet {
     pub since: [u64; WAYS],
 }
 
-/// Who was seen running on a CPU at the last look.
+/// Who had a CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Runner {
+    /// When it was last known to have it: `CLOCK_MONOTONIC` in nanoseconds.
+    pub seen: u64,
     /// Thread group id; 0 where nobody was seen yet.
     pub tgid: u32,
     /// Thread id.

@@ -57,6 +57,10 @@ pub static STARVED_TOLD: LruHashMap<u32, u64> = LruHashMap::with_max_entries(409
 #[map]
 pub static RUNNERS: Array<Runner> = Array::with_max_entries(1, 0);
 
+/// Who last kept this CPU for longer than the threshold of starvation.
+#[map]
+pub static HOG: PerCpuArray<Runner> = PerCpuArray::with_max_entries(1, 0);
+
 /// Where the running kernel keeps its fields; the daemon reads them from the kernel's BTF.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets::NONE;

@@ -17,11 +17,11 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use probe_common::{Kind, OffcpuControl, Wait};
+use probe_common::{Kind, OffcpuControl, Runner, Wait};
 
 use crate::{
     emit::{self, Fate},
-    map::{OFFCPU_CONTROL, OFFSETS, SLEEPER_NAMES, STARVED_TOLD, global},
+    map::{HOG, OFFCPU_CONTROL, OFFSETS, SLEEPER_NAMES, STARVED_TOLD, global},
     stall::{self, INTERRUPTIBLE, Stall, TOLD, Way},
     task::Object,
 };
@@ -32,9 +32,15 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(control) = OFFCPU_CONTROL.get(0) else { return 0 };
     let preempted: u64 = ctx.arg(0);
     let state = ctx.arg::<u64>(3) as u32;
+    let prev = Object::new(ctx.arg(1));
+    // SAFETY: takes no arguments and never fails.
+    let ticks = unsafe { bpf_jiffies64() }.wrapping_mul(control.tick);
+    let arrival: u64 = prev.load(global(&OFFSETS.task_last_arrival));
+    if arrival != 0 && ticks.wrapping_sub(arrival).cast_signed() > control.gate {
+        note_hog(prev);
+    }
     // A thread that is preempted keeps its place in the run queue, whatever its state says.
     if preempted & 0xff == 0 && state != 0 {
-        let prev = Object::new(ctx.arg(1));
         if stall::blocks(state) {
             if control.blocked != 0 {
                 leave(prev, 0);
@@ -54,12 +60,20 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if let Some(way) = stall::find(set, pid) {
         wake(&ctx, control, pid, way);
     }
-    // SAFETY: takes no arguments and never fails.
-    let ticks = unsafe { bpf_jiffies64() }.wrapping_mul(control.tick);
     if queued != 0 && ticks.wrapping_sub(queued).cast_signed() > control.gate {
         starved(&ctx, control, pid, queued);
     }
     0
+}
+
+/// Notes who kept this CPU for long: it explains why others had to wait, though some of them may come first.
+#[inline(never)]
+fn note_hog(prev: Object) {
+    let Some(hog) = HOG.get_ptr_mut(0) else { return };
+    let tgid = prev.load(global(&OFFSETS.task_tgid));
+    let pid = prev.load(global(&OFFSETS.task_pid));
+    // SAFETY: this CPU's own value, and preemption is off while a tracing program runs.
+    unsafe { *hog = Runner { seen: now(), tgid, pid, comm: prev.comm() } };
 }
 
 /// Notes that a thread goes to sleep.
@@ -125,11 +139,22 @@ fn wake(ctx: &BtfTracePointContext, control: &OffcpuControl, pid: u32, way: Way)
 #[inline(never)]
 fn starved(ctx: &BtfTracePointContext, control: &OffcpuControl, pid: u32, queued: u64) {
     let next = Object::new(ctx.arg(2));
-    let duration = now().wrapping_sub(queued.wrapping_add_signed(control.scheduler_offset));
+    let began = queued.wrapping_add_signed(control.scheduler_offset);
+    let duration = now().wrapping_sub(began);
     if duration.cast_signed() < control.starved.cast_signed() || stall::is_patient(next) {
         return;
     }
-    let prev = Object::new(ctx.arg(1));
+    let (mut other, mut other_comm) = (0, [0; 16]);
+    // SAFETY: this CPU's own value, and preemption is off while a tracing program runs.
+    match HOG.get_ptr(0).map(|hog| unsafe { &*hog }) {
+        Some(hog) if hog.seen > began => (other, other_comm) = (hog.tgid, hog.comm),
+        _ => {
+            let prev = Object::new(ctx.arg(1));
+            if prev.load::<u32>(global(&OFFSETS.task_pid)) != 0 {
+                (other, other_comm) = (prev.load(global(&OFFSETS.task_tgid)), prev.comm());
+            }
+        }
+    }
     // SAFETY: a value of the map, valid while this program runs.
     let told = STARVED_TOLD.get_ptr(&pid).is_some_and(|told| unsafe { *told } == queued);
     let stall = Stall {
@@ -141,8 +166,8 @@ fn starved(ctx: &BtfTracePointContext, control: &OffcpuControl, pid: u32, queued
         told,
         // SAFETY: takes no arguments and never fails.
         cpu: unsafe { bpf_get_smp_processor_id() } as u32,
-        other: prev.load(global(&OFFSETS.task_tgid)),
-        other_comm: prev.comm(),
+        other,
+        other_comm,
     };
     stall::send(next, pid, &stall);
 }

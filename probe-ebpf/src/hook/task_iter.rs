@@ -17,6 +17,9 @@ use crate::{
     task::Object,
 };
 
+/// Whoever was seen running within this time, in nanoseconds, was seen in this sweep.
+const RECENT: u64 = 500_000_000;
+
 /// Runs for every thread.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
@@ -58,7 +61,7 @@ fn look(task: Object, control: &OffcpuControl) {
         if let Some(runner) = RUNNERS.get_ptr_mut(cpu) {
             let tgid = task.load(global(&OFFSETS.task_tgid));
             // SAFETY: a value of the map, valid while this program runs.
-            unsafe { *runner = Runner { tgid, pid, comm: task.comm() } };
+            unsafe { *runner = Runner { seen: now(), tgid, pid, comm: task.comm() } };
         }
     } else if state == 0 {
         if control.starved != 0 && control.scheduler_offset != 0 {
@@ -120,14 +123,25 @@ fn starved(task: Object, control: &OffcpuControl, pid: u32, cpu: u32) {
     if STARVED_TOLD.get_ptr(&pid).is_some_and(|told| unsafe { *told } == queued) {
         return;
     }
+    let Some(calibration) = CALIBRATION.get_ptr_mut(0) else { return };
+    // SAFETY: a value of the map, which only one sweep at a time writes.
+    let calibration = unsafe { &mut *calibration };
+    if calibration.tell == 0 {
+        calibration.starved = 1;
+        return;
+    }
     if STARVED_TOLD.insert(&pid, &queued, 0).is_err() {
         // It could not be told once only; its end is reported in any case.
         return;
     }
-    // SAFETY: as above.
-    let runner =
-        RUNNERS.get_ptr(cpu).map_or(Runner { tgid: 0, pid: 0, comm: [0; 16] }, |seen| unsafe { *seen });
-    let (other, other_comm) = if runner.pid == pid { (0, [0; 16]) } else { (runner.tgid, runner.comm) };
+    let (mut other, mut other_comm) = (0, [0; 16]);
+    // SAFETY: a value of the map, valid while this program runs.
+    if let Some(runner) = RUNNERS.get_ptr(cpu).map(|runner| unsafe { &*runner })
+        && now().wrapping_sub(runner.seen) < RECENT
+        && runner.pid != pid
+    {
+        (other, other_comm) = (runner.tgid, runner.comm);
+    }
     let stall = Stall {
         wait: Wait::Starved,
         since: queued,

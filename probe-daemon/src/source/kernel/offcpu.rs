@@ -121,15 +121,28 @@ impl Stalls {
         if !self.sweeps {
             return;
         }
-        let measured = self.calibration.set(0, Calibration::default(), 0).map_err(|e| e.to_string());
-        let measured = measured
-            .and_then(|()| visit(bpf).map_err(|e| e.to_string()))
-            .and_then(|()| self.calibration.get(&0, 0).map_err(|e| e.to_string()));
+        let measured = self.look(bpf, Calibration::default()).and_then(|sample| {
+            if sample.starved != 0 {
+                self.look(bpf, Calibration { tell: 1, ..sample })?;
+            }
+            Ok(sample)
+        });
         match measured {
             Ok(sample) if sample.taken != 0 => self.calibrate(sample),
             Ok(_) => debug!("no thread was looked at"),
-            Err(error) => warn!(error, "stalls that go on cannot be looked for"),
+            Err(error) => warn!(%error, "stalls that go on cannot be looked for"),
         }
+    }
+
+    /// One pass over all threads, with what it has found.
+    fn look(
+        &mut self,
+        bpf: &mut Ebpf,
+        begin: Calibration,
+    ) -> Result<Calibration, Box<dyn std::error::Error>> {
+        self.calibration.set(0, begin, 0)?;
+        visit(bpf)?;
+        Ok(self.calibration.get(&0, 0)?)
     }
 
     fn calibrate(&mut self, sample: Calibration) {
