@@ -24,8 +24,8 @@ pub use map::{
     Offsets, POLICY, RING, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
 pub use offcpu::{
-    CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, RUNNERS, Runner,
-    SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, WAYS, Wait,
+    CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,
+    Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, WAYS, Wait,
 };
 pub use oom::OomPayload;
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};

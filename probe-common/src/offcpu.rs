@@ -5,7 +5,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::raw::COMM_LEN;
+use crate::{raw::COMM_LEN, ring::RingHeader};
 
 /// Frames of a kernel stack at most.
 pub const FRAMES: usize = 32;
@@ -71,6 +71,16 @@ pub struct OffcpuPayload {
     pub other_comm: [u8; COMM_LEN],
     /// Where in the kernel the thread stands, innermost first; what comes after `frames` means nothing.
     pub stack: [u64; FRAMES],
+}
+
+/// The record of a stall, as it lies in the ring buffer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct OffcpuRecord {
+    /// Who and when.
+    pub header: RingHeader,
+    /// What is known of it.
+    pub payload: OffcpuPayload,
 }
 
 /// What the daemon tells the BPF side: thresholds, and how the kernel's clocks relate.

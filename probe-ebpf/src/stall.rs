@@ -8,7 +8,7 @@
 //! five sleepers at once whose ids are equal in their low 14 bits.
 
 use aya_ebpf::helpers::generated::{bpf_get_task_stack, bpf_ktime_get_boot_ns};
-use probe_common::{FRAMES, Kind, OffcpuPayload, RingHeader, SLEEPER_SETS, SleeperSet, WAYS, Wait};
+use probe_common::{FRAMES, Kind, OffcpuRecord, SLEEPER_SETS, SleeperSet, WAYS, Wait};
 
 use crate::{
     atomic,
@@ -152,12 +152,6 @@ pub struct Stall {
     pub other_comm: [u8; 16],
 }
 
-#[repr(C)]
-struct StallRecord {
-    header: RingHeader,
-    payload: OffcpuPayload,
-}
-
 /// Sends the record of a stall, and counts it. The daemon's own threads are not observed.
 #[inline(always)]
 pub fn send(task: Object, pid: u32, stall: &Stall) {
@@ -165,14 +159,14 @@ pub fn send(task: Object, pid: u32, stall: &Stall) {
     if tgid == global(&SELF_TGID) {
         return;
     }
-    let Some(mut entry) = RING.reserve::<StallRecord>(0) else {
+    let Some(mut entry) = RING.reserve::<OffcpuRecord>(0) else {
         return emit::count_shared(Kind::Offcpu, Fate::Lost);
     };
     // SAFETY: every field is written below but the stack past its frames; until then the entry holds old ring
     // bytes, valid for its integers.
-    let StallRecord { header, payload } = unsafe { &mut *entry.as_mut_ptr() };
+    let OffcpuRecord { header, payload } = unsafe { &mut *entry.as_mut_ptr() };
     header.tag = Kind::Offcpu.tag();
-    header.length = size_of::<StallRecord>() as u32;
+    header.length = size_of::<OffcpuRecord>() as u32;
     task::identify(task, u64::from(tgid) << 32 | u64::from(pid), header);
     let head = &mut header.head;
     (head.nr, head.errno, head.ret) = (0, 0, 0);

@@ -321,8 +321,7 @@ impl Kind for Numbers {
     }
 
     fn show(&self, value: &Self::Value) -> Option<Value> {
-        let numbers =
-            value.iter().map(|number| Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX).into()));
+        let numbers = value.iter().map(|number| Value::Integer(i64::try_from(*number).unwrap_or(i64::MAX)));
         (!value.is_empty()).then(|| list(numbers))
     }
 }

@@ -87,7 +87,7 @@ fn leave(prev: Object, flags: u64) {
 
 #[inline(never)]
 fn leave_interruptibly(prev: Object) {
-    if SLEEPER_NAMES.get_ptr(&prev.comm()).is_some() {
+    if SLEEPER_NAMES.get_ptr(prev.comm()).is_some() {
         leave(prev, INTERRUPTIBLE);
     }
 }
@@ -156,7 +156,7 @@ fn starved(ctx: &BtfTracePointContext, control: &OffcpuControl, pid: u32, queued
         }
     }
     // SAFETY: a value of the map, valid while this program runs.
-    let told = STARVED_TOLD.get_ptr(&pid).is_some_and(|told| unsafe { *told } == queued);
+    let told = STARVED_TOLD.get_ptr(pid).is_some_and(|told| unsafe { *told } == queued);
     let stall = Stall {
         wait: Wait::Starved,
         since: queued,

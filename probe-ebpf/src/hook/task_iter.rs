@@ -120,7 +120,7 @@ fn starved(task: Object, control: &OffcpuControl, pid: u32, cpu: u32) {
         return;
     }
     // SAFETY: a value of the map, valid while this program runs.
-    if STARVED_TOLD.get_ptr(&pid).is_some_and(|told| unsafe { *told } == queued) {
+    if STARVED_TOLD.get_ptr(pid).is_some_and(|told| unsafe { *told } == queued) {
         return;
     }
     let Some(calibration) = CALIBRATION.get_ptr_mut(0) else { return };
@@ -130,7 +130,7 @@ fn starved(task: Object, control: &OffcpuControl, pid: u32, cpu: u32) {
         calibration.starved = 1;
         return;
     }
-    if STARVED_TOLD.insert(&pid, &queued, 0).is_err() {
+    if STARVED_TOLD.insert(pid, queued, 0).is_err() {
         // It could not be told once only; its end is reported in any case.
         return;
     }
