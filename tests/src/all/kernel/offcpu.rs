@@ -117,7 +117,7 @@ fn a_thread_that_gets_no_cpu_is_starved_and_who_took_it_is_named() -> Result<()>
         let end = records.last().context("no record")?;
         check(end, "R", Duration::from_millis(200))?;
         let took = nanoseconds(end)? / MILLISECOND;
-        ensure!((400..5000).contains(&took), "{took} ms: {end:?}");
+        ensure!(took < 5000, "{took} ms: {end:?}");
         let of_end = |key: &str| end.attribute(&format!("gala_gopher.offcpu.preempted_by.{key}"));
         ensure!(*of_end("pid") == std::process::id() && *of_end("comm") == "hog", "{end:?}");
         let body = end.top("Body").as_str().unwrap_or_default();
