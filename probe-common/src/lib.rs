@@ -25,7 +25,10 @@ pub use map::{
     ABSENT, CONTROL, COUNTERS, Control, Counters, ERRNO_BITS, FOLD, FoldEntry, FoldKey, KINDS, OFFSETS,
     Offsets, POLICY, RING, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
-pub use offcpu::OffcpuPayload;
+pub use offcpu::{
+    CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,
+    Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, WAYS, Wait,
+};
 pub use oom::OomPayload;
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};
 pub use ring::{Kind, Payload, RING_TAG, RING_VERSION, RingHeader, RingRecord};

@@ -157,6 +157,13 @@ macro_rules! offsets {
 offsets! {
     task_tgid = "task_struct.tgid",
     task_comm = "task_struct.comm",
+    task_pid = "task_struct.pid",
+    task_state = "task_struct.__state",
+    task_on_cpu = "task_struct.on_cpu",
+    task_policy = "task_struct.policy",
+    task_cpu = "task_struct.thread_info.cpu",
+    task_last_queued = "task_struct.sched_info.last_queued",
+    task_last_arrival = "task_struct.sched_info.last_arrival",
     task_nvcsw = "task_struct.nvcsw",
     task_nivcsw = "task_struct.nivcsw",
     task_start_boottime = "task_struct.start_boottime",

@@ -144,6 +144,20 @@ section! {
     pub struct OffcpuEvents {
         /// Whether they are captured.
         pub switch: OnOff = OnOff::On, one_of::<OnOff>();
+        /// Milliseconds in uninterruptible sleep (state D) that make a stall; 0 is off. Disks and network file
+        /// systems that work answer within tens of milliseconds, and a parent in `vfork()`, which is in state D as
+        /// well, waits a few until its child executes a program: a second of either is worth a look.
+        pub blocked_ms: u64 = 1000, Whole(0..=3_600_000);
+        /// Milliseconds that a thread waits for a CPU, ready to run, that make a stall; 0 is off. The scheduler lets
+        /// nobody wait so long on a host that is merely busy, nor does the limit of a container, which is renewed
+        /// every 100 ms. Threads of the policy `SCHED_IDLE` are left out.
+        pub starved_ms: u64 = 500, Whole(0..=3_600_000);
+        /// Milliseconds in interruptible sleep (state S) that make a stall of the threads of `interruptible_comms`; 0
+        /// is off.
+        pub interruptible_ms: u64 = 1000, Whole(0..=3_600_000);
+        /// Names of threads whose interruptible sleeps are looked at, up to 64; left out: none, since a thread that
+        /// sleeps so is idle as a rule. With names here, each sleep of any thread costs a look-up of its name.
+        pub interruptible_comms: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"postgres\"]`");
     }
 }
 

@@ -21,4 +21,5 @@ pub mod run;
 pub mod severity;
 pub mod sink;
 pub mod source;
+pub mod symbols;
 pub mod syscall;

@@ -19,6 +19,7 @@ use crate::{
     record::LogRecord,
     severity::Severity,
     sink::{Encoded, Queue},
+    symbols::Symbols,
 };
 
 /// Batches that wait for the pipeline at most.
@@ -42,6 +43,7 @@ impl Pipeline {
     /// Works until the sources have closed.
     pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
         let mut ids = Generator::new();
+        let mut symbols = Symbols::default();
         while let Some(batch) = batches.recv().await {
             let policy = Arc::clone(&self.policy.borrow_and_update());
             let (seen, from_ring, now, swept) = match batch {
@@ -64,9 +66,11 @@ impl Pipeline {
             if swept && let Some(fold) = &mut self.fold {
                 ready.extend(fold.sweep(now));
             }
+            name_frames(&mut ready, &mut symbols);
             self.publish(&ready, &mut ids);
         }
-        let rest = self.fold.as_mut().map(Fold::finish).unwrap_or_default();
+        let mut rest = self.fold.as_mut().map(Fold::finish).unwrap_or_default();
+        name_frames(&mut rest, &mut symbols);
         self.publish(&rest, &mut ids);
     }
 
@@ -114,4 +118,14 @@ fn reported(policy: &Policy, seen: &Observation) -> bool {
 
 fn process(call: &TraceEvent) -> Process<'_> {
     Process { comm: &call.subject.comm, uid: call.subject.euid, cgroup: None }
+}
+
+/// Looks up the names of kernel stacks, which only records need.
+fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
+    symbols.tidy();
+    for folded in ready {
+        if let Event::Offcpu(stall) = &mut folded.seen.event {
+            stall.frames = symbols.names(&stall.stack);
+        }
+    }
 }

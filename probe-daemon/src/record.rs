@@ -40,6 +40,8 @@ pub enum Value<'a> {
     Int(i64),
     /// A text.
     Text(Cow<'a, str>),
+    /// Several texts.
+    Texts(&'a [String]),
     /// The arguments of a system call, by name.
     Args(&'a Args),
 }

@@ -29,7 +29,7 @@ use crate::{
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
-    source::kernel::{self, Folding, Kernel, KernelError, Selection},
+    source::kernel::{self, Folding, Kernel, KernelError, Selection, Thresholds},
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
@@ -158,12 +158,13 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
         Kind::Denial => event.denial.switch,
         Kind::IoUring => event.io_uring.switch,
         Kind::Oom => event.oom.switch,
+        Kind::Offcpu if !thresholds(config).any() => OnOff::Off,
         Kind::Offcpu => event.offcpu.switch,
         Kind::Exit => event.exit.switch,
     };
     let families: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| switch(*kind) == OnOff::On).collect();
     let policy = policy.kernel(&families);
-    Selection { families, policy }
+    Selection { families, policy, thresholds: thresholds(config) }
 }
 
 /// Whether two configurations differ in families and rules at most, which a running daemon can change.
@@ -174,4 +175,15 @@ fn same_flow(old: &Config, new: &Config) -> bool {
         (global, probe, event, kafka, logs)
     };
     flow(old) == flow(new)
+}
+
+/// What makes an off-CPU stall.
+fn thresholds(config: &Config) -> Thresholds {
+    let offcpu = &config.event.offcpu;
+    Thresholds {
+        blocked: Duration::from_millis(offcpu.blocked_ms),
+        starved: Duration::from_millis(offcpu.starved_ms),
+        interruptible: Duration::from_millis(offcpu.interruptible_ms),
+        comms: offcpu.interruptible_comms.iter().map(|comm| comm.value.clone()).collect(),
+    }
 }

@@ -11,3 +11,22 @@ pub unsafe fn add(number: *mut u64, value: u64) {
     // SAFETY: the caller's promise. `core`'s atomics have no fetch_add here, since it returns the old value.
     unsafe { asm!("lock *(u64 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) value) };
 }
+
+/// Sets a number to `new` where it is `old`, and says whether it was.
+///
+/// # Safety
+/// `number` is valid and aligned; the verifier must see it.
+#[inline(always)]
+pub unsafe fn replace(number: *mut u64, old: u64, new: u64) -> bool {
+    let before: u64;
+    // SAFETY: the caller's promise. The instruction compares with r0, and leaves there what it found.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({number} + 0, r0, {new})",
+            number = in(reg) number,
+            new = in(reg) new,
+            inout("r0") old => before,
+        )
+    };
+    before == old
+}

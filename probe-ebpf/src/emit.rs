@@ -1,7 +1,8 @@
 //! Puts events into the ring buffer and counts what became of them.
 //!
-//! In: a filled record. Out: a ring record, and one more in `sent` or `lost`. Per-CPU counters need no atomics:
-//! tracing programs run with preemption off, and no hook interrupts another of the same kind on its CPU.
+//! In: a filled record. Out: a ring record, and one more in `sent` or `lost`. Per-CPU counters need no atomics where
+//! no program interrupts another of the same kind on its CPU, as is so of tracepoints, which run with preemption off.
+//! An iterator is interrupted; what counts the same kind as one uses [`count_shared`].
 //!
 //! Nothing here forces a wake-up: the kernel wakes the reader only when it had caught up, and the reader sleeps
 //! a few milliseconds between drains, so that a flood costs a wake-up per drain and not one per event.
@@ -9,7 +10,10 @@
 use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 use probe_common::Kind;
 
-use crate::map::{COUNTERS, RING};
+use crate::{
+    atomic,
+    map::{COUNTERS, RING},
+};
 
 /// What became of an event.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -29,6 +33,19 @@ pub fn count(kind: Kind, fate: Fate) {
     match fate {
         Fate::Sent => counters.sent += 1,
         Fate::Lost => counters.lost += 1,
+    }
+}
+
+/// As [`count`], for a kind that several programs count which interrupt each other.
+#[inline(always)]
+pub fn count_shared(kind: Kind, fate: Fate) {
+    let Some(counters) = COUNTERS.get_ptr_mut(kind as u32) else { return };
+    // SAFETY: a value of the map, valid while this program runs.
+    unsafe {
+        match fate {
+            Fate::Sent => atomic::add(&raw mut (*counters).sent, 1),
+            Fate::Lost => atomic::add(&raw mut (*counters).lost, 1),
+        }
     }
 }
 

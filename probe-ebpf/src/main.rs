@@ -15,6 +15,8 @@ mod hook;
 #[cfg(target_arch = "bpf")]
 mod map;
 #[cfg(target_arch = "bpf")]
+mod stall;
+#[cfg(target_arch = "bpf")]
 mod task;
 
 #[cfg(target_arch = "bpf")]

@@ -2,10 +2,11 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, Offsets, SYSCALL_SLOTS, SyscallPolicy,
+    COMM_LEN, Calibration, CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, OffcpuControl, Offsets,
+    Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, SYSCALL_SLOTS, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -31,6 +32,34 @@ pub static FOLD: HashMap<FoldKey, FoldEntry> = HashMap::with_max_entries(16 * 10
 /// Where a failed call is put together.
 #[map]
 pub static SCRATCH: PerCpuArray<CallScratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Thresholds of off-CPU stalls and how the clocks relate.
+#[map]
+pub static OFFCPU_CONTROL: Array<OffcpuControl> = Array::with_max_entries(1, 0);
+
+/// How the clocks relate, as measured last.
+#[map]
+pub static CALIBRATION: Array<Calibration> = Array::with_max_entries(1, 0);
+
+/// Threads that sleep, by the low bits of their ids: 1 MiB.
+#[map]
+pub static SLEEPERS: Array<SleeperSet> = Array::with_max_entries(SLEEPER_SETS, 0);
+
+/// Names of threads whose interruptible sleeps are looked at.
+#[map]
+pub static SLEEPER_NAMES: HashMap<[u8; COMM_LEN], u32> = HashMap::with_max_entries(SLEEPER_NAMES_LEN, 0);
+
+/// Starved threads that have been told of, with the time when they were queued.
+#[map]
+pub static STARVED_TOLD: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Who was seen running, by CPU. The daemon sets its size at load.
+#[map]
+pub static RUNNERS: Array<Runner> = Array::with_max_entries(1, 0);
+
+/// Who last kept this CPU for longer than the threshold of starvation.
+#[map]
+pub static HOG: PerCpuArray<Runner> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where the running kernel keeps its fields; the daemon reads them from the kernel's BTF.
 #[unsafe(no_mangle)]

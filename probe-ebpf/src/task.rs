@@ -1,6 +1,6 @@
-//! Reads the current task's fields through the offsets that the daemon found in the kernel's BTF.
+//! Reads a task's fields through the offsets that the daemon found in the kernel's BTF.
 //!
-//! In: the current task. Out: the identity part of a ring header. The fields are read with plain loads on the
+//! In: a task. Out: the identity part of a ring header. The fields are read with plain loads on the
 //! BTF-typed task pointer, which the verifier checks; a null pointer on the way reads as 0 and does not fault.
 
 use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf};
@@ -23,9 +23,33 @@ impl Object {
         Self(unsafe { bpf_get_current_task_btf() }.cast())
     }
 
+    /// A structure that a program was given a typed pointer to.
+    #[inline(always)]
+    pub fn new(pointer: *const u8) -> Self {
+        Self(pointer)
+    }
+
+    /// The pointer itself, for helpers.
+    #[inline(always)]
+    pub fn pointer(self) -> *const u8 {
+        self.0
+    }
+
+    /// The name of this task.
+    #[inline(always)]
+    pub fn comm(self) -> [u8; COMM_LEN] {
+        let at = global(&OFFSETS.task_comm);
+        let mut comm = [0; COMM_LEN];
+        for word in 0..COMM_LEN / 8 {
+            let bytes = self.load::<u64>(at + 8 * word as u32).to_ne_bytes();
+            comm[8 * word..8 * (word + 1)].copy_from_slice(&bytes);
+        }
+        comm
+    }
+
     /// Loads the field at `offset`; 0 where the kernel does not have it.
     #[inline(always)]
-    fn load<T: Copy + Default>(self, offset: u32) -> T {
+    pub fn load<T: Copy + Default>(self, offset: u32) -> T {
         if offset == ABSENT {
             return T::default();
         }
@@ -53,7 +77,7 @@ impl Object {
     }
 }
 
-/// Fills who: everything of the header that describes the current task.
+/// Fills who: everything of the header that describes a task.
 #[inline(always)]
 pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     let head = &mut header.head;
@@ -72,11 +96,7 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
 
     header.cgroup = cgroup(task);
 
-    let comm = global(&OFFSETS.task_comm);
-    for word in 0..COMM_LEN / 8 {
-        let bytes = task.load::<u64>(comm + 8 * word as u32).to_ne_bytes();
-        head.comm[8 * word..8 * (word + 1)].copy_from_slice(&bytes);
-    }
+    head.comm = task.comm();
 
     let nsproxy = global(&OFFSETS.task_nsproxy);
     if nsproxy == ABSENT {

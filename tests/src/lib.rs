@@ -10,4 +10,5 @@ pub mod kafka;
 pub mod ledger;
 pub mod provoke;
 pub mod record;
+pub mod stall;
 pub mod wait;

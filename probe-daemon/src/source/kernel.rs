@@ -10,7 +10,8 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    ABSENT, COUNTERS, Counters, FOLD, Kind, OFFSETS, POLICY, RING, RingRecord, SELF_TGID, SyscallPolicy, heap,
+    ABSENT, COUNTERS, Counters, FOLD, Kind, OFFSETS, POLICY, RING, RUNNERS, RingRecord, SELF_TGID,
+    SyscallPolicy, heap,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -28,10 +29,13 @@ use crate::{
 mod btf;
 mod hooks;
 mod host;
+mod offcpu;
 mod repeats;
 
 use hooks::Links;
 pub use host::claim;
+pub use offcpu::Thresholds;
+use offcpu::{SWEEP, Stalls};
 use repeats::Repeats;
 
 /// The BPF object, aligned as its ELF structures need; empty in a build without BPF tools.
@@ -93,6 +97,7 @@ pub struct Kernel {
     policy: Array<MapData, SyscallPolicy>,
     repeats: Repeats,
     links: Links,
+    stalls: Stalls,
 }
 
 /// Whether this build and this host can capture at all. Ask before anything else is opened: most of what a
@@ -112,6 +117,8 @@ pub struct Selection {
     pub families: Vec<Kind>,
     /// What is an event, one entry for each slot of the policy map.
     pub policy: Vec<SyscallPolicy>,
+    /// What makes an off-CPU stall.
+    pub thresholds: Thresholds,
 }
 
 /// How repeats are folded.
@@ -148,6 +155,7 @@ impl Kernel {
             .override_global(OFFSETS, &offsets, true)
             .override_global(SELF_TGID, &own, true)
             .map_max_entries(FOLD, folding.entries.unwrap_or(1))
+            .map_max_entries(RUNNERS, cpus())
             .load(OBJECT)
             .map_err(|e| KernelError::refused("loading the BPF object", e))?;
 
@@ -163,7 +171,8 @@ impl Kernel {
             .map_err(|e| KernelError::refused("polling the ring buffer", e))?;
         let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
             .map_err(|e| KernelError::refused("opening the counters", e))?;
-        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::default() };
+        let stalls = Stalls::new(&mut bpf)?;
+        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::default(), stalls };
         kernel.select(selection)?;
         heap::give_back();
         Ok(kernel)
@@ -173,6 +182,10 @@ impl Kernel {
     fn select(&mut self, selection: &Selection) -> Result<(), KernelError> {
         for (slot, policy) in (0u32..).zip(&selection.policy) {
             self.policy.set(slot, policy, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
+        }
+        self.stalls.set(&selection.thresholds)?;
+        if selection.families.contains(&Kind::Offcpu) && !self.links.has("sched_switch") {
+            self.stalls.begin(&mut self.bpf)?;
         }
         self.links.select(&mut self.bpf, &selection.families)
     }
@@ -194,6 +207,8 @@ impl Kernel {
         };
         let mut sweep = time::interval_at(time::Instant::now() + interval, interval);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut look = time::interval_at(time::Instant::now() + SWEEP, SWEEP);
+        look.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut harvest = None;
         while !*stop.borrow_and_update() {
             tokio::select! {
@@ -218,6 +233,7 @@ impl Kernel {
                     self.repeats.begin_generation();
                     harvest = Some(time::Instant::now() + LAST_PROGRAMS);
                 }
+                _ = look.tick(), if self.links.has("sched_switch") => self.stalls.sweep(&mut self.bpf),
                 () = time::sleep_until(harvest.unwrap_or_else(time::Instant::now)), if harvest.is_some() => {
                     harvest = None;
                     offer(self.repeats.harvest(&meter));
@@ -299,6 +315,12 @@ fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Vec
     }
     meter.received.add(taken as u64);
     if taken < DRAIN { Drained::All } else { Drained::Some }
+}
+
+/// CPUs that this kernel can have.
+fn cpus() -> u32 {
+    let possible = aya::util::nr_cpus().unwrap_or(1);
+    u32::try_from(possible).unwrap_or(u32::MAX)
 }
 
 fn take_map(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, KernelError> {

@@ -18,6 +18,8 @@ mod folding;
 mod hostile;
 #[path = "kernel/lifecycle.rs"]
 mod lifecycle;
+#[path = "kernel/offcpu.rs"]
+mod offcpu;
 #[path = "kernel/rules.rs"]
 mod rules;
 

@@ -23,11 +23,14 @@ struct Hook {
 }
 
 /// All of them. A family whose hooks are several needs each.
-const HOOKS: [Hook; 1] = [Hook {
-    program: "sys_exit",
-    tracepoint: "sys_exit",
-    families: &[Kind::Syscall, Kind::Exec, Kind::Denial],
-}];
+const HOOKS: [Hook; 2] = [
+    Hook {
+        program: "sys_exit",
+        tracepoint: "sys_exit",
+        families: &[Kind::Syscall, Kind::Exec, Kind::Denial],
+    },
+    Hook { program: "sched_switch", tracepoint: "sched_switch", families: &[Kind::Offcpu] },
+];
 
 /// The programs that are attached.
 #[derive(Default)]
@@ -64,6 +67,11 @@ impl Links {
         let hooks: Vec<_> = self.0.iter().map(|(program, _)| *program).collect();
         info!(hooks = hooks.join(", "), "attached");
         Ok(())
+    }
+
+    /// Whether this program runs.
+    pub fn has(&self, program: &str) -> bool {
+        self.0.iter().any(|(attached, _)| *attached == program)
     }
 
     /// Detaches all.

@@ -1,0 +1,207 @@
+//! Off-CPU stalls, as far as user space helps: thresholds, how the kernel's clocks relate, and once a second a look at
+//! all threads, for those that are stalled and have not come back.
+//!
+//! In: thresholds. Out: what the BPF side needs to know; its records come through the ring buffer like any other.
+
+use std::{collections::VecDeque, io::Read, thread, time::Duration};
+
+use aya::{
+    Btf, Ebpf,
+    maps::{Array, HashMap, MapData},
+    programs::Iter,
+};
+use probe_common::{
+    CALIBRATION, COMM_LEN, Calibration, OFFCPU_CONTROL, OffcpuControl, SLEEPER_NAMES, SLEEPER_SETS, SLEEPERS,
+    SleeperSet,
+};
+use rustix::time::{ClockId, clock_getres};
+use tracing::{debug, warn};
+
+use super::{KernelError, array, take_map};
+
+/// Time between two looks at all threads.
+pub const SWEEP: Duration = Duration::from_secs(1);
+/// Comparisons of the clocks of which the lowest counts. The clocks drift apart by at most half a millisecond a second.
+const COMPARISONS: usize = 8;
+/// The program that looks at a thread.
+const PROGRAM: &str = "task_iter";
+
+/// What makes a stall; a threshold of zero is off.
+#[derive(Clone, Debug, Default)]
+pub struct Thresholds {
+    /// In uninterruptible sleep.
+    pub blocked: Duration,
+    /// Waiting for a CPU.
+    pub starved: Duration,
+    /// In interruptible sleep, of threads that have one of `comms`.
+    pub interruptible: Duration,
+    /// Names of threads.
+    pub comms: Vec<String>,
+}
+
+impl Thresholds {
+    /// Whether anything at all can be a stall.
+    pub fn any(&self) -> bool {
+        !(self.blocked.is_zero() && self.starved.is_zero() && self.sleeping().is_zero())
+    }
+
+    fn sleeping(&self) -> Duration {
+        if self.comms.is_empty() { Duration::ZERO } else { self.interruptible }
+    }
+}
+
+/// The maps that the daemon writes, and what it has measured.
+pub struct Stalls {
+    control: Array<MapData, OffcpuControl>,
+    calibration: Array<MapData, Calibration>,
+    sleepers: Array<MapData, SleeperSet>,
+    names: HashMap<MapData, [u8; COMM_LEN], u32>,
+    now: OffcpuControl,
+    samples: VecDeque<Calibration>,
+    /// The kernel can look at all threads.
+    sweeps: bool,
+}
+
+impl Stalls {
+    /// Takes the maps; nothing is a stall yet.
+    pub fn new(bpf: &mut Ebpf) -> Result<Self, KernelError> {
+        let names = HashMap::try_from(take_map(bpf, SLEEPER_NAMES)?)
+            .map_err(|e| KernelError::refused("opening a map", e))?;
+        let control = array(bpf, OFFCPU_CONTROL)?;
+        let (calibration, sleepers) = (array(bpf, CALIBRATION)?, array(bpf, SLEEPERS)?);
+        let now = OffcpuControl { gate: i64::MAX, ..OffcpuControl::default() };
+        Ok(Self { control, calibration, sleepers, names, now, samples: VecDeque::new(), sweeps: false })
+    }
+
+    /// Gets ready for the hook of the scheduler, before it is attached: what was noted earlier is forgotten, and the
+    /// clocks are compared.
+    pub fn begin(&mut self, bpf: &mut Ebpf) -> Result<(), KernelError> {
+        let loaded = load(bpf);
+        self.sweeps = loaded.is_ok();
+        if let Err(error) = loaded {
+            warn!(
+                "threads that wait for a CPU, and stalls that go on, are not captured on this kernel: {error}"
+            );
+        }
+        if self.now.tick != 0 {
+            for index in 0..SLEEPER_SETS {
+                let cleared = self.sleepers.set(index, SleeperSet::default(), 0);
+                cleared.map_err(|e| KernelError::refused("clearing the table of sleepers", e))?;
+            }
+        }
+        // The coarse clocks advance with the tick.
+        self.now.tick = u64::try_from(clock_getres(ClockId::MonotonicCoarse).tv_nsec).unwrap_or_default();
+        self.now.scheduler_offset = 0;
+        self.samples.clear();
+        self.publish()?;
+        // A thread that just got its CPU measures best. This sweep reports nothing: it has no clock to do so yet.
+        thread::sleep(Duration::from_millis(1));
+        self.sweep(bpf);
+        Ok(())
+    }
+
+    /// Sets thresholds and names, at any time.
+    pub fn set(&mut self, thresholds: &Thresholds) -> Result<(), KernelError> {
+        let refused = |e| KernelError::refused("writing event.offcpu.interruptible_comms", e);
+        let old: Vec<_> = self.names.keys().collect::<Result<_, _>>().map_err(refused)?;
+        for name in old {
+            self.names.remove(&name).map_err(refused)?;
+        }
+        for name in &thresholds.comms {
+            self.names.insert(comm(name), 1, 0).map_err(refused)?;
+        }
+        self.now.blocked = nanoseconds(thresholds.blocked);
+        self.now.starved = nanoseconds(thresholds.starved);
+        self.now.sleeping = nanoseconds(thresholds.sleeping());
+        self.publish()
+    }
+
+    /// Looks at all threads.
+    pub fn sweep(&mut self, bpf: &mut Ebpf) {
+        if !self.sweeps {
+            return;
+        }
+        let measured = self.look(bpf, Calibration::default()).and_then(|sample| {
+            if sample.starved != 0 {
+                self.look(bpf, Calibration { tell: 1, ..sample })?;
+            }
+            Ok(sample)
+        });
+        match measured {
+            Ok(sample) if sample.taken != 0 => self.calibrate(sample),
+            Ok(_) => debug!("no thread was looked at"),
+            Err(error) => warn!(%error, "stalls that go on cannot be looked for"),
+        }
+    }
+
+    /// One pass over all threads, with what it has found.
+    fn look(
+        &mut self,
+        bpf: &mut Ebpf,
+        begin: Calibration,
+    ) -> Result<Calibration, Box<dyn std::error::Error>> {
+        self.calibration.set(0, begin, 0)?;
+        visit(bpf)?;
+        Ok(self.calibration.get(&0, 0)?)
+    }
+
+    fn calibrate(&mut self, sample: Calibration) {
+        if self.samples.len() == COMPARISONS {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+        self.now.scheduler_offset = self.lowest(|sample| sample.monotonic).unwrap_or_default();
+        if let Err(error) = self.publish() {
+            warn!(%error, "times of stalls drift");
+        }
+    }
+
+    fn lowest(&self, of: fn(&Calibration) -> i64) -> Option<i64> {
+        self.samples.iter().map(of).min()
+    }
+
+    /// Tells the BPF side. Nobody is starved where the clocks have not been compared.
+    fn publish(&mut self) -> Result<(), KernelError> {
+        let threshold = i64::try_from(self.now.starved).ok().filter(|threshold| *threshold > 0);
+        let gate = threshold.zip(self.lowest(|sample| sample.ticks));
+        self.now.gate = gate.map_or(i64::MAX, |(threshold, ticks)| ticks.saturating_add(threshold));
+        self.control.set(0, self.now, 0).map_err(|e| KernelError::refused("writing thresholds", e))
+    }
+}
+
+fn load(bpf: &mut Ebpf) -> Result<(), KernelError> {
+    let refused = |e| KernelError::refused("loading a program", e);
+    let program = iterator(bpf).map_err(refused)?;
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    let btf = Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
+    program.load("task", &btf).map_err(refused)
+}
+
+/// The kernel walks all threads while an iterator's file is read; the program writes nothing into it.
+fn visit(bpf: &mut Ebpf) -> Result<(), Box<dyn std::error::Error>> {
+    let program = iterator(bpf)?;
+    let link = program.attach()?;
+    let mut file = program.take_link(link)?.into_file()?;
+    let mut nothing = [0; 8];
+    while file.read(&mut nothing)? > 0 {}
+    Ok(())
+}
+
+fn iterator(bpf: &mut Ebpf) -> Result<&mut Iter, aya::programs::ProgramError> {
+    bpf.program_mut(PROGRAM).ok_or(aya::programs::ProgramError::NotLoaded)?.try_into()
+}
+
+/// A thread's name as the kernel keeps it: 15 bytes and NUL.
+fn comm(name: &str) -> [u8; COMM_LEN] {
+    let mut comm = [0; COMM_LEN];
+    for (to, from) in comm.iter_mut().take(COMM_LEN - 1).zip(name.bytes()) {
+        *to = from;
+    }
+    comm
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
