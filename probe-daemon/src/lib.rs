@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod clock;
 pub mod config;
 pub mod encode;
@@ -21,3 +22,4 @@ pub mod severity;
 pub mod sink;
 pub mod source;
 pub mod syscall;
+mod victim;

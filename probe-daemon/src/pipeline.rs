@@ -7,18 +7,20 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tracing::error;
-use ulid::{Generator, Overflow};
+use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
+    cgroup::Cgroups,
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
-    event::{Batch, Event},
+    event::{Batch, Event, Observation},
     fold::{Fold, Folded},
     meter::Meter,
     policy::Policy,
     record::LogRecord,
     severity::Severity,
     sink::{Encoded, Queue},
+    victim::Victims,
 };
 
 /// Batches that wait for the pipeline at most.
@@ -42,14 +44,18 @@ impl Pipeline {
     /// Works until the sources have closed.
     pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
         let mut ids = Generator::new();
+        let mut context = Context::default();
         while let Some(batch) = batches.recv().await {
             let now = boot_now();
             let mut ready = Vec::new();
             match batch {
                 Batch::Events(events) => {
-                    ready.extend(events.into_iter().filter_map(|seen| match &mut self.fold {
-                        Some(fold) => fold.take(seen, 1, true, now),
-                        None => Some(Folded { seen, occurrences: 1, window: std::time::Duration::ZERO }),
+                    ready.extend(events.into_iter().filter_map(|mut seen| {
+                        context.complete(&mut seen, &mut ids);
+                        match &mut self.fold {
+                            Some(fold) => fold.take(seen, 1, true, now),
+                            None => Some(Folded { seen, occurrences: 1, window: std::time::Duration::ZERO }),
+                        }
                     }));
                 }
                 Batch::Repeats(repeats, ended) => {
@@ -74,7 +80,11 @@ impl Pipeline {
                 Event::Call(call) => policy.severity(call.nr, call.errno),
                 _ => Severity::Warn,
             };
-            let id = ids.generate().unwrap_or_else(Overflow::commit_overflow_increment);
+            let id = match &folded.seen.event {
+                Event::Oom(kill) => kill.record,
+                _ => None,
+            };
+            let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, severity, id, observed, clock);
             let occurrences = folded.occurrences;
             match self.encoder.encode(&record) {
@@ -98,4 +108,36 @@ impl Pipeline {
         }
         last.offer(record);
     }
+}
+
+/// What the pipeline knows beside the events themselves.
+#[derive(Default)]
+struct Context {
+    cgroups: Cgroups,
+    victims: Victims,
+}
+
+impl Context {
+    /// Adds to an event what other events and the host tell of it.
+    fn complete(&mut self, seen: &mut Observation, ids: &mut Generator) {
+        match &mut seen.event {
+            Event::Oom(kill) => {
+                self.cgroups.find(&mut kill.cgroup);
+                if let Some((limited, _)) = &mut kill.limit {
+                    self.cgroups.find(limited);
+                }
+                self.victims.remember(kill, next(ids));
+            }
+            Event::Exit(exit) => {
+                self.cgroups.find(&mut exit.cgroup);
+                self.victims.explain(exit);
+            }
+            Event::Call(_) | Event::Offcpu(_) => {}
+        }
+    }
+}
+
+/// A new id of a record.
+fn next(ids: &mut Generator) -> Ulid {
+    ids.generate().unwrap_or_else(Overflow::commit_overflow_increment)
 }

@@ -1,3 +1,7 @@
 //! One file per hook.
 
+mod mark_victim;
+mod sched_process_exit;
+mod signal_deliver;
+mod signal_generate;
 mod sys_exit;

@@ -131,6 +131,7 @@ impl Kernel {
         let types =
             btf_rs::Btf::from_file(host::BTF_PATH).map_err(|e| KernelError::refused("reading BTF", e))?;
         let (mut offsets, missing) = btf::offsets(&types);
+        let unfit = hooks::unfit(&types);
         drop(types);
         if !missing.is_empty() {
             warn!(
@@ -164,7 +165,7 @@ impl Kernel {
             .map_err(|e| KernelError::refused("polling the ring buffer", e))?;
         let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
             .map_err(|e| KernelError::refused("opening the counters", e))?;
-        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::default() };
+        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit) };
         kernel.select(selection)?;
         Ok(kernel)
     }
