@@ -2,7 +2,7 @@
 //!
 //! In: the id of a cgroup, which is the inode number of its directory. Out: its path below the root of its
 //! hierarchy: the memory controller's own on cgroup v1, else the unified one. Looking costs a walk through all
-//! cgroups, so what was found is kept, and after a walk in vain the next one waits a while.
+//! cgroups, so what was found is kept, and walks take no more than a given share of the time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,8 +17,11 @@ use std::{
 const ROOTS: [&str; 3] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 /// Paths that are kept at most, and directories that one walk looks at.
 const CAPACITY: usize = 16 * 1024;
-/// Time between two walks.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How many times as long as the last walk took no other begins: for an event that may be frequent, and for one that
+/// is rare and grave.
+pub const FREQUENT: u32 = 100;
+/// As above.
+pub const RARE: u32 = 1;
 
 /// A cgroup, as the kernel names it and as it is found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,7 +46,8 @@ impl Cgroup {
 pub struct Cgroups {
     root: PathBuf,
     known: HashMap<u64, String>,
-    last_walk: Option<Instant>,
+    /// When the last walk ended, and how long it took.
+    last_walk: Option<(Instant, Duration)>,
 }
 
 impl Cgroups {
@@ -57,15 +61,16 @@ impl Cgroups {
         Self { root, known: HashMap::new(), last_walk: None }
     }
 
-    /// Sets the path of a cgroup, where it can be found.
-    pub fn find(&mut self, cgroup: &mut Cgroup) {
+    /// Sets the path of a cgroup, where it can be found. `pause` is [`FREQUENT`] or [`RARE`].
+    pub fn find(&mut self, cgroup: &mut Cgroup, pause: u32) {
         if cgroup.id == 0 {
             return;
         }
-        let walks = self.last_walk.is_none_or(|last| last.elapsed() >= PAUSE);
+        let walks = self.last_walk.is_none_or(|(ended, took)| ended.elapsed() >= took * pause);
         if !self.known.contains_key(&cgroup.id) && walks {
+            let begun = Instant::now();
             self.walk();
-            self.last_walk = Some(Instant::now());
+            self.last_walk = Some((Instant::now(), begun.elapsed()));
         }
         cgroup.path = self.known.get(&cgroup.id).cloned();
     }
@@ -121,19 +126,19 @@ mod tests {
         let mut cgroups = Cgroups::below(root.clone());
 
         let mut found = cgroup(id);
-        cgroups.find(&mut found);
+        cgroups.find(&mut found, FREQUENT);
         assert_eq!(found.shown(), "/kubepods/pod 1");
         let mut top = cgroup(fs::metadata(&root).unwrap().ino());
-        cgroups.find(&mut top);
+        cgroups.find(&mut top, FREQUENT);
         assert_eq!(top.shown(), "/");
 
         fs::remove_dir_all(&root).unwrap();
         let mut gone = cgroup(id);
-        cgroups.find(&mut gone);
+        cgroups.find(&mut gone, FREQUENT);
         assert_eq!(gone.shown(), "/kubepods/pod 1");
         for unknown in [0, u64::MAX] {
             let mut unknown = cgroup(unknown);
-            cgroups.find(&mut unknown);
+            cgroups.find(&mut unknown, FREQUENT);
             assert_eq!(unknown.shown(), "last");
         }
     }

@@ -10,7 +10,7 @@ use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
-    cgroup::Cgroups,
+    cgroup::{self, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
     event::{Batch, Event, Observation},
@@ -122,14 +122,14 @@ impl Context {
     fn complete(&mut self, seen: &mut Observation, ids: &mut Generator) {
         match &mut seen.event {
             Event::Oom(kill) => {
-                self.cgroups.find(&mut kill.cgroup);
+                self.cgroups.find(&mut kill.cgroup, cgroup::RARE);
                 if let Some((limited, _)) = &mut kill.limit {
-                    self.cgroups.find(limited);
+                    self.cgroups.find(limited, cgroup::RARE);
                 }
                 self.victims.remember(kill, next(ids));
             }
             Event::Exit(exit) => {
-                self.cgroups.find(&mut exit.cgroup);
+                self.cgroups.find(&mut exit.cgroup, cgroup::FREQUENT);
                 self.victims.explain(exit);
             }
             Event::Call(_) | Event::Offcpu(_) => {}

@@ -200,7 +200,12 @@ pub fn times(occurrences: u64, window: Duration) -> String {
 pub fn cgroup<'a>(cgroup: &'a Cgroup, attributes: &mut Attributes<'a>) {
     if cgroup.id != 0 {
         attributes.put("gala_gopher.cgroup.id", cgroup.id);
-        attributes.put("gala_gopher.cgroup.path", cut(cgroup.shown(), VALUE_LEN));
+        if !cgroup.name.is_empty() {
+            attributes.put("gala_gopher.cgroup.name", cgroup.name.as_str());
+        }
+        if let Some(path) = &cgroup.path {
+            attributes.put("gala_gopher.cgroup.path", cut(path, VALUE_LEN));
+        }
     }
 }
 

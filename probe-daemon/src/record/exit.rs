@@ -88,8 +88,11 @@ fn how(event: &Exit) -> String {
             };
             format!(": {} at {:#x}{place}", code_name(number, fault.code), fault.address)
         }
-        (None, Some((pid, uid, name)), _) => format!(", sent by {}[{pid}] uid={uid}", name.escape_debug()),
-        (None, None, _) => String::new(),
+        // What a process does to itself, by abort(3) for one, needs no sender.
+        (None, Some((pid, uid, name)), _) if *pid != event.subject.pid => {
+            format!(", sent by {}[{pid}] uid={uid}", name.escape_debug())
+        }
+        (None, _, _) => String::new(),
     };
     format!("killed by {}{core}{why}", signal_name(number))
 }

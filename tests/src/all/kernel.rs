@@ -12,8 +12,12 @@ use crate::expect::fence;
 mod accounting;
 #[path = "kernel/calls.rs"]
 mod calls;
+#[path = "kernel/exit.rs"]
+mod exit;
 #[path = "kernel/hostile.rs"]
 mod hostile;
+#[path = "kernel/oom.rs"]
+mod oom;
 #[path = "kernel/rules.rs"]
 mod rules;
 
