@@ -20,7 +20,7 @@ pub use call::{
     CallPayload, CallRecord, CallScratch, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS, SCRATCH_MEMORY_LEN,
     SOCKADDR_LEN,
 };
-pub use exit::ExitPayload;
+pub use exit::{ExitPayload, ExitRecord, Fault, NAME_LEN, Sender};
 pub use map::{
     ABSENT, CONTROL, COUNTERS, Control, Counters, ERRNO_BITS, FOLD, FoldEntry, FoldKey, KINDS, OFFSETS,
     Offsets, POLICY, RING, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
@@ -29,6 +29,6 @@ pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,
     Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, WAYS, Wait,
 };
-pub use oom::OomPayload;
+pub use oom::{OomPayload, OomRecord};
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};
 pub use ring::{Kind, Payload, RING_TAG, RING_VERSION, RingHeader, RingRecord};

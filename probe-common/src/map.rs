@@ -145,7 +145,8 @@ macro_rules! offsets {
             pub const NONE: Self = Self { $($field: ABSENT,)* };
 
             /// Asks `find` for each field: `struct.member.member`, `struct.member[index]` (a number, or
-            /// `enum:enumerator`) or `sizeof struct`. What it does not find is [`ABSENT`].
+            /// `enum:enumerator`), `sizeof struct`, or several of these with ` or ` in between, of which the first
+            /// that is found counts. What it does not find is [`ABSENT`].
             pub fn resolve(mut find: impl FnMut(&'static str) -> Option<u32>) -> Self {
                 Self { $($field: find($path).unwrap_or(ABSENT),)* }
             }
@@ -197,6 +198,41 @@ offsets! {
     ipc_ns_inum = "ipc_namespace.ns.inum",
     nsproxy_cgroup = "nsproxy.cgroup_ns",
     cgroup_ns_inum = "cgroup_namespace.ns.inum",
+    // The end of a process, and what killed it.
+    task_exit_code = "task_struct.exit_code",
+    task_sighand = "task_struct.sighand",
+    signal_live = "signal_struct.live",
+    signal_flags = "signal_struct.flags",
+    signal_group_exit_code = "signal_struct.group_exit_code",
+    sighand_action = "sighand_struct.action",
+    k_sigaction_size = "sizeof k_sigaction",
+    k_sigaction_handler = "k_sigaction.sa.sa_handler",
+    k_sigaction_flags = "k_sigaction.sa.sa_flags",
+    siginfo_code = "kernel_siginfo.si_code",
+    siginfo_addr = "kernel_siginfo._sifields._sigfault._addr",
+    siginfo_syscall = "kernel_siginfo._sifields._sigsys._syscall",
+    siginfo_arch = "kernel_siginfo._sifields._sigsys._arch",
+    vma_start = "vm_area_struct.vm_start",
+    vma_pgoff = "vm_area_struct.vm_pgoff",
+    vma_file = "vm_area_struct.vm_file",
+    file_dentry = "file.f_path.dentry",
+    dentry_name = "dentry.d_name.name",
+    // A process killed for memory. The counters of enum MM_FILEPAGES and so on (include/linux/mm_types_task.h) are
+    // a struct of atomics up to 6.1 and an array of per-CPU counters since 6.2.
+    task_mm = "task_struct.mm",
+    signal_oom_score_adj = "signal_struct.oom_score_adj",
+    mm_total_vm = "mm_struct.total_vm",
+    mm_pgtables = "mm_struct.pgtables_bytes",
+    mm_file = "mm_struct.rss_stat[0].count or mm_struct.rss_stat.count[0]",
+    mm_anon = "mm_struct.rss_stat[1].count or mm_struct.rss_stat.count[1]",
+    mm_shmem = "mm_struct.rss_stat[3].count or mm_struct.rss_stat.count[3]",
+    css_set_memcg = "css_set.subsys[cgroup_subsys_id:memory_cgrp_id]",
+    css_parent = "cgroup_subsys_state.parent",
+    memcg_css = "mem_cgroup.css",
+    memcg_memory = "mem_cgroup.memory",
+    counter_usage = "page_counter.usage",
+    counter_max = "page_counter.max",
+    kn_name = "kernfs_node.name",
 }
 
 #[cfg(feature = "user")]

@@ -11,7 +11,7 @@ mod offcpu;
 mod oom;
 
 pub use call::TraceEvent;
-pub use exit::Exit;
+pub use exit::{End, Exit, Fault, Refused};
 pub use offcpu::Offcpu;
 pub use oom::OomKill;
 
@@ -72,6 +72,12 @@ impl From<&RingHeader> for Subject {
             cgroup: header.cgroup,
         }
     }
+}
+
+/// A name as the kernel keeps it, up to its NUL; invalid UTF-8 is replaced by U+FFFD.
+fn text(bytes: &[u8]) -> String {
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 impl From<&RingRecord<'_>> for Event {

@@ -10,25 +10,33 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::event::{Event, Observation};
+use crate::event::{End, Event, Exit, Observation};
 
 /// Failures whose windows are open at most; what comes beyond goes out unfolded.
 const CAPACITY: usize = 16 * 1024;
 
-/// Which failures are repeats of one another: the same call of the same process with the same error.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Key {
-    pid: u32,
-    nr: u32,
-    errno: u32,
+/// Which failures are repeats of one another.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Key {
+    /// The same call of the same process with the same error: process, number, error number.
+    Call(u32, u32, u32),
+    /// Processes of the same name that end in the same way, as in a crash loop: name, end, and for one that seccomp
+    /// killed the system call.
+    Exit(String, End, Option<u32>),
 }
 
 impl Key {
     /// The key of an event; none where each has its own record.
     fn of(event: &Event) -> Option<Self> {
         match event {
-            Event::Call(call) => Some(Self { pid: call.subject.pid, nr: call.nr, errno: call.errno }),
-            Event::Oom(_) | Event::Offcpu(_) | Event::Exit(_) => None,
+            Event::Call(call) => Some(Self::Call(call.subject.pid, call.nr, call.errno)),
+            // The one end that an OOM kill's record is joined with.
+            Event::Exit(Exit { oom: Some(_), .. }) => None,
+            Event::Exit(exit) => {
+                let syscall = exit.refused.map(|refused| refused.syscall);
+                Some(Self::Exit(exit.subject.comm.clone(), exit.end, syscall))
+            }
+            Event::Oom(_) | Event::Offcpu(_) => None,
         }
     }
 }

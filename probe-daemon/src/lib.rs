@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod clock;
 pub mod config;
 pub mod encode;
@@ -23,3 +24,4 @@ pub mod sink;
 pub mod source;
 pub mod symbols;
 pub mod syscall;
+mod victim;

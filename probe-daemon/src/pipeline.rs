@@ -7,9 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use tracing::error;
-use ulid::{Generator, Overflow};
+use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
+    cgroup::{self, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
     event::{Batch, Event, Observation, TraceEvent},
@@ -20,6 +21,7 @@ use crate::{
     severity::Severity,
     sink::{Encoded, Queue},
     symbols::Symbols,
+    victim::Victims,
 };
 
 /// Batches that wait for the pipeline at most.
@@ -44,6 +46,7 @@ impl Pipeline {
     pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
         let mut ids = Generator::new();
         let mut symbols = Symbols::default();
+        let mut context = Context::default();
         while let Some(batch) = batches.recv().await {
             let policy = Arc::clone(&self.policy.borrow_and_update());
             let (seen, from_ring, now, swept) = match batch {
@@ -53,7 +56,8 @@ impl Pipeline {
                 Batch::Repeats(repeats, ended) => (repeats, false, ended, true),
             };
             let mut ready = Vec::new();
-            for (seen, count) in seen {
+            for (mut seen, count) in seen {
+                context.complete(&mut seen, &mut ids);
                 if !reported(&policy, &seen) {
                     self.meter.dismissed.add(count);
                     continue;
@@ -82,7 +86,11 @@ impl Pipeline {
                 Event::Call(call) => policy.decide(call.nr, call.errno, &process(call)).severity,
                 _ => Severity::Warn,
             };
-            let id = ids.generate().unwrap_or_else(Overflow::commit_overflow_increment);
+            let id = match &folded.seen.event {
+                Event::Oom(kill) => kill.record,
+                _ => None,
+            };
+            let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, severity, id, observed, clock);
             let occurrences = folded.occurrences;
             match self.encoder.encode(&record) {
@@ -128,4 +136,36 @@ fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
             stall.frames = symbols.names(&stall.stack);
         }
     }
+}
+
+/// What the pipeline knows beside the events themselves.
+#[derive(Default)]
+struct Context {
+    cgroups: Cgroups,
+    victims: Victims,
+}
+
+impl Context {
+    /// Adds to an event what other events and the host tell of it.
+    fn complete(&mut self, seen: &mut Observation, ids: &mut Generator) {
+        match &mut seen.event {
+            Event::Oom(kill) => {
+                self.cgroups.find(&mut kill.cgroup, cgroup::RARE);
+                if let Some((limited, _)) = &mut kill.limit {
+                    self.cgroups.find(limited, cgroup::RARE);
+                }
+                self.victims.remember(kill, next(ids));
+            }
+            Event::Exit(exit) => {
+                self.cgroups.find(&mut exit.cgroup, cgroup::FREQUENT);
+                self.victims.explain(exit);
+            }
+            Event::Call(_) | Event::Offcpu(_) => {}
+        }
+    }
+}
+
+/// A new id of a record.
+fn next(ids: &mut Generator) -> Ulid {
+    ids.generate().unwrap_or_else(Overflow::commit_overflow_increment)
 }

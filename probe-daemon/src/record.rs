@@ -12,6 +12,7 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use crate::{
+    cgroup::Cgroup,
     clock::Clock,
     event::{Event, Subject},
     fold::Folded,
@@ -176,7 +177,7 @@ impl<'a> LogRecord<'a> {
             Event::Call(event) => call::say(event, severity, *occurrences, *window, &mut attributes),
             Event::Oom(event) => oom::say(event, &mut attributes),
             Event::Offcpu(event) => offcpu::say(event, &mut attributes),
-            Event::Exit(event) => exit::say(event, &mut attributes),
+            Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),
         };
         attributes.put("event.name", said.event_name);
         Self { timestamp: seen.time, observed, said, attributes }
@@ -186,6 +187,28 @@ impl<'a> LogRecord<'a> {
 /// A moment in UTC. Milliseconds: finer ones would differ from record to record, as the two clocks drift.
 fn rfc3339(nanoseconds: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(nanoseconds)).to_string()
+}
+
+/// How often it happened, to put at the end of a sentence; nothing for once.
+pub fn times(occurrences: u64, window: Duration) -> String {
+    match (occurrences, window.as_secs_f64()) {
+        (1, _) => String::new(),
+        (times, 0.0) => format!(", {times} times"),
+        (times, seconds) => format!(", {times} times in {seconds} s"),
+    }
+}
+
+/// Adds the cgroup of the one to whom it happened, where it is known.
+pub fn cgroup<'a>(cgroup: &'a Cgroup, attributes: &mut Attributes<'a>) {
+    if cgroup.id != 0 {
+        attributes.put("gala_gopher.cgroup.id", cgroup.id);
+        if !cgroup.name.is_empty() {
+            attributes.put("gala_gopher.cgroup.name", cgroup.name.as_str());
+        }
+        if let Some(path) = &cgroup.path {
+            attributes.put("gala_gopher.cgroup.path", cut(path, VALUE_LEN));
+        }
+    }
 }
 
 /// At most `limit` bytes of a text, cut between characters, with an ellipsis where something is missing.

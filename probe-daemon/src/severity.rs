@@ -11,10 +11,12 @@ pub enum Severity {
     Error = 17,
     /// A process or the host did not survive it.
     Fatal = 21,
+    /// The same, and it concerns the whole host; no rule can ask for it.
+    Fatal2 = 22,
 }
 
 impl Severity {
-    /// All severities, the least grave first.
+    /// The severities that a rule can ask for, the least grave first.
     pub const ALL: [Self; 4] = [Self::Info, Self::Warn, Self::Error, Self::Fatal];
 
     /// `SeverityNumber`.
@@ -28,7 +30,7 @@ impl Severity {
             Self::Info => "INFO",
             Self::Warn => "WARN",
             Self::Error => "ERROR",
-            Self::Fatal => "FATAL",
+            Self::Fatal | Self::Fatal2 => "FATAL",
         }
     }
 

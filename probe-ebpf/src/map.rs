@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    COMM_LEN, Calibration, CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, OffcpuControl, Offsets,
-    Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, SYSCALL_SLOTS, SleeperSet, SyscallPolicy,
+    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldEntry, FoldKey, KINDS, OffcpuControl,
+    Offsets, Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, SYSCALL_SLOTS, Sender, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -60,6 +60,20 @@ pub static RUNNERS: Array<Runner> = Array::with_max_entries(1, 0);
 /// Who last kept this CPU for longer than the threshold of starvation.
 #[map]
 pub static HOG: PerCpuArray<Runner> = PerCpuArray::with_max_entries(1, 0);
+
+/// Senders of signals that will kill, by thread group id (upper half) and signal. Most are read a moment later, when
+/// the process ends.
+#[map]
+pub static SENDERS: LruHashMap<u64, Sender> = LruHashMap::with_max_entries(4096, 0);
+
+/// Faults that will kill, by thread group id. A core dump may lie between a fault and the end of its process.
+#[map]
+pub static FAULTS: LruHashMap<u32, Fault> = LruHashMap::with_max_entries(1024, 0);
+
+/// Processes whose abnormal end has been told of, by thread group id and start: of threads that end at the same
+/// time several may see that none is left.
+#[map]
+pub static ENDED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 0);
 
 /// Where the running kernel keeps its fields; the daemon reads them from the kernel's BTF.
 #[unsafe(no_mangle)]

@@ -3,8 +3,11 @@
 //! In: a task. Out: the identity part of a ring header. The fields are read with plain loads on the
 //! BTF-typed task pointer, which the verifier checks; a null pointer on the way reads as 0 and does not fault.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf};
-use probe_common::{ABSENT, COMM_LEN, RingHeader};
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel_str},
+};
+use probe_common::{ABSENT, COMM_LEN, NAME_LEN, RingHeader};
 
 use crate::map::{OFFSETS, global};
 
@@ -59,14 +62,30 @@ impl Object {
 
     /// Follows the pointer at `offset`. Follow only pointers that `offset` has.
     #[inline(always)]
-    fn follow(self, offset: u32) -> Self {
+    pub fn follow(self, offset: u32) -> Self {
         Self(self.load::<u64>(offset) as *const u8)
     }
 
     /// Follows the pointer at `outer` and loads the field at `inner` behind it; 0 where either is missing.
     #[inline(always)]
-    fn load_behind<T: Copy + Default>(self, outer: u32, inner: u32) -> T {
+    pub fn load_behind<T: Copy + Default>(self, outer: u32, inner: u32) -> T {
         if outer == ABSENT || inner == ABSENT { T::default() } else { self.follow(outer).load(inner) }
+    }
+
+    /// Loads a field past what the verifier can check, such as an element of a flexible array; 0 where the kernel
+    /// does not have it, or the pointer leads nowhere.
+    #[inline(always)]
+    pub fn probe_field<T: Copy + Default>(self, offset: u32) -> T {
+        if offset == ABSENT { T::default() } else { self.probe(offset) }
+    }
+
+    /// Copies the string that the pointer at `offset` leads to; nothing where there is none.
+    #[inline(always)]
+    pub fn probe_name(self, offset: u32, name: &mut [u8; NAME_LEN]) {
+        *name = [0; NAME_LEN];
+        let from: u64 = self.probe_field(offset);
+        // SAFETY: the helper writes at most the name's length, checks the address and fails instead of faulting.
+        unsafe { bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), NAME_LEN as u32, from as *const _) };
     }
 
     /// Loads a field past what the verifier can check: an element of a flexible array.
@@ -77,7 +96,7 @@ impl Object {
     }
 }
 
-/// Fills who: everything of the header that describes a task.
+/// Fills who: everything of the header that describes this task, whose thread id and thread group id are given.
 #[inline(always)]
 pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     let head = &mut header.head;
@@ -89,13 +108,11 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     head.gid = task.load_behind(cred, gid);
     header.euid = task.load_behind(cred, global(&OFFSETS.cred_euid));
     header.parent = task.load_behind(global(&OFFSETS.task_real_parent), global(&OFFSETS.task_tgid));
-    header.start_time =
-        task.load_behind(global(&OFFSETS.task_group_leader), global(&OFFSETS.task_start_boottime));
+    header.start_time = process_start(task);
     head.context_sw =
         task.load::<u64>(global(&OFFSETS.task_nvcsw)) + task.load::<u64>(global(&OFFSETS.task_nivcsw));
 
-    header.cgroup = cgroup(task);
-
+    header.cgroup = cgroup(task).map_or(0, |kn| kn.load(global(&OFFSETS.kn_id)));
     head.comm = task.comm();
 
     let nsproxy = global(&OFFSETS.task_nsproxy);
@@ -131,22 +148,37 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     }
 }
 
-/// The id of the task's cgroup.
+/// Start of the task's process on `CLOCK_BOOTTIME`; 0 where unknown.
 #[inline(always)]
-fn cgroup(task: Object) -> u64 {
+pub fn process_start(task: Object) -> u64 {
+    task.load_behind(global(&OFFSETS.task_group_leader), global(&OFFSETS.task_start_boottime))
+}
+
+/// The last name of the path of the task's cgroup.
+#[inline(always)]
+pub fn cgroup_name(task: Object, name: &mut [u8; NAME_LEN]) {
+    match cgroup(task) {
+        Some(kn) => kn.probe_name(global(&OFFSETS.kn_name), name),
+        None => *name = [0; NAME_LEN],
+    }
+}
+
+/// The directory (kernfs node) of the task's cgroup.
+#[inline(always)]
+fn cgroup(task: Object) -> Option<Object> {
     let (cgroups, kn, id) =
         (global(&OFFSETS.task_cgroups), global(&OFFSETS.cgroup_kn), global(&OFFSETS.kn_id));
     if cgroups == ABSENT || kn == ABSENT || id == ABSENT {
-        return 0;
+        return None;
     }
     let css_set = task.follow(cgroups);
     let (memory, css_cgroup) = (global(&OFFSETS.css_set_memory), global(&OFFSETS.css_cgroup));
     let default = global(&OFFSETS.css_set_default);
     if memory != ABSENT && css_cgroup != ABSENT {
-        css_set.follow(memory).follow(css_cgroup).load_behind(kn, id)
+        Some(css_set.follow(memory).follow(css_cgroup).follow(kn))
     } else if default != ABSENT {
-        css_set.follow(default).load_behind(kn, id)
+        Some(css_set.follow(default).follow(kn))
     } else {
-        0
+        None
     }
 }

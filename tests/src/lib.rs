@@ -5,6 +5,7 @@
 //! Nothing here uses the daemon's library: the tests see what a user sees.
 
 pub mod daemon;
+pub mod death;
 pub mod follow;
 pub mod kafka;
 pub mod ledger;

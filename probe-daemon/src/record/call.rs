@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut};
+use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut, times};
 use crate::{errno, event::TraceEvent, severity::Severity};
 
 /// `EventName` of a system call that failed.
@@ -42,10 +42,6 @@ fn sentence(event: &TraceEvent, occurrences: u64, window: Duration) -> String {
     let object = cut(event.object.as_deref().unwrap_or_default(), SUBJECT_LEN);
     let (comm, call, name) =
         (event.subject.comm.escape_debug(), event.syscall_name(), errno::name(event.errno));
-    let times = match (occurrences, window.as_secs_f64()) {
-        (1, _) => String::new(),
-        (times, 0.0) => format!(", {times} times"),
-        (times, seconds) => format!(", {times} times in {seconds} s"),
-    };
+    let times = times(occurrences, window);
     format!("{comm}[{}] {call}({object}) failed: {name} ({}){times}", event.subject.pid, event.errno)
 }

@@ -139,7 +139,10 @@ impl Kernel {
         // read them already when it makes a loader, and for itself needs none.
         let mut loader = EbpfLoader::new();
         loader.btf(None);
-        let (mut offsets, missing) = btf::offsets(&btf::read()?);
+        let types = btf::read()?;
+        let (mut offsets, missing) = btf::offsets(&types);
+        let unfit = hooks::unfit(&types);
+        drop(types);
         if !missing.is_empty() {
             warn!(
                 fields = missing.join(", "),
@@ -172,7 +175,7 @@ impl Kernel {
         let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
             .map_err(|e| KernelError::refused("opening the counters", e))?;
         let stalls = Stalls::new(&mut bpf)?;
-        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::default(), stalls };
+        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit), stalls };
         kernel.select(selection)?;
         heap::give_back();
         Ok(kernel)

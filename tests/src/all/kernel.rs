@@ -12,6 +12,8 @@ use crate::expect::fence;
 mod accounting;
 #[path = "kernel/calls.rs"]
 mod calls;
+#[path = "kernel/exit.rs"]
+mod exit;
 #[path = "kernel/folding.rs"]
 mod folding;
 #[path = "kernel/hostile.rs"]
@@ -20,6 +22,8 @@ mod hostile;
 mod lifecycle;
 #[path = "kernel/offcpu.rs"]
 mod offcpu;
+#[path = "kernel/oom.rs"]
+mod oom;
 #[path = "kernel/rules.rs"]
 mod rules;
 

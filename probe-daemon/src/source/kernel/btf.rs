@@ -32,8 +32,13 @@ pub fn offsets(btf: &Btf) -> (Offsets, Vec<&'static str>) {
     (offsets, missing)
 }
 
-/// `struct.member.member[index]` to its offset, or `sizeof struct` to its size, in bytes.
+/// The first of the alternatives of a path that this kernel has.
 fn find(btf: &Btf, path: &str) -> Option<u32> {
+    path.split(" or ").find_map(|path| find_one(btf, path))
+}
+
+/// `struct.member.member[index]` to its offset, or `sizeof struct` to its size, in bytes.
+fn find_one(btf: &Btf, path: &str) -> Option<u32> {
     if let Some(name) = path.strip_prefix("sizeof ") {
         return u32::try_from(named_struct(btf, name)?.size()).ok();
     }
@@ -42,17 +47,18 @@ fn find(btf: &Btf, path: &str) -> Option<u32> {
     let mut offset = 0;
     for name in names {
         let (name, index) = match name.split_once('[') {
-            Some((name, index)) => (name, self::index(btf, index.strip_suffix(']')?)?),
-            None => (name, 0),
+            Some((name, index)) => (name, Some(self::index(btf, index.strip_suffix(']')?)?)),
+            None => (name, None),
         };
         let (bits, member) = member(btf, &current, name)?;
         offset += bits / 8;
         current = member;
-        if let Type::Array(array) = &current
-            && index > 0
-        {
-            let element = size(btf, &resolved(btf, array)?)?;
-            offset += index * element;
+        if let Some(index) = index {
+            let Type::Array(array) = &current else { return None };
+            let element = resolved(btf, array)?;
+            // An element at the front of the array has its offset, whatever its size.
+            offset += if index > 0 { index * size(btf, &element)? } else { 0 };
+            current = element;
         }
     }
     Some(offset)
@@ -68,6 +74,24 @@ fn index(btf: &Btf, index: &str) -> Option<u32> {
             .find(|member| btf.resolve_name(*member).is_ok_and(|name| name == enumerator))
             .map(|found| found.val())
     })
+}
+
+/// Whether the tracepoint's first argument is a pointer to that structure; also false where there is no such
+/// tracepoint.
+pub fn first_argument_is(btf: &Btf, tracepoint: &str, structure: &str) -> bool {
+    let name = format!("btf_trace_{tracepoint}");
+    let Ok(found) = btf.resolve_types_by_name(&name) else { return false };
+    found.iter().any(|found| argument_leads_to(btf, found).is_some_and(|name| name == structure))
+}
+
+/// `btf_trace_x` is a pointer to a function whose parameters are a `void *` and the tracepoint's arguments.
+fn argument_leads_to(btf: &Btf, tracepoint: &Type) -> Option<String> {
+    let Type::Typedef(pointer) = tracepoint else { return None };
+    let Type::Ptr(function) = resolved(btf, pointer)? else { return None };
+    let Type::FuncProto(function) = resolved(btf, &function)? else { return None };
+    let Type::Ptr(argument) = resolved(btf, function.parameters.get(1)?)? else { return None };
+    let Type::Struct(structure) = resolved(btf, &argument)? else { return None };
+    btf.resolve_name(&structure).ok()
 }
 
 fn named_struct(btf: &Btf, name: &str) -> Option<Struct> {
@@ -139,6 +163,10 @@ mod tests {
         assert_eq!(offsets.upid_nr, 0);
         assert_eq!(offsets.upid_size, 16);
         assert_eq!(find(&btf, "task_struct.no_such_field"), None);
+        assert_eq!(find(&btf, "no_such_struct.x or upid.ns"), find(&btf, "upid.ns"));
+        assert!(first_argument_is(&btf, "sched_process_exit", "task_struct"));
+        assert!(!first_argument_is(&btf, "signal_generate", "task_struct"));
+        assert!(!first_argument_is(&btf, "no_such_tracepoint", "task_struct"));
         assert_eq!(find(&btf, "sizeof no_such_struct"), None);
         assert_eq!(find(&btf, "task_struct.tgid.deeper"), None);
     }

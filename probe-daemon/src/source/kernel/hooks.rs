@@ -23,20 +23,38 @@ struct Hook {
 }
 
 /// All of them. A family whose hooks are several needs each.
-const HOOKS: [Hook; 2] = [
+const HOOKS: [Hook; 6] = [
     Hook {
         program: "sys_exit",
         tracepoint: "sys_exit",
         families: &[Kind::Syscall, Kind::Exec, Kind::Denial],
     },
     Hook { program: "sched_switch", tracepoint: "sched_switch", families: &[Kind::Offcpu] },
+    Hook { program: "mark_victim", tracepoint: "mark_victim", families: &[Kind::Oom] },
+    Hook { program: "sched_process_exit", tracepoint: "sched_process_exit", families: &[Kind::Exit] },
+    Hook { program: "signal_generate", tracepoint: "signal_generate", families: &[Kind::Exit] },
+    Hook { program: "signal_deliver", tracepoint: "signal_deliver", families: &[Kind::Exit] },
 ];
 
-/// The programs that are attached.
-#[derive(Default)]
-pub struct Links(Vec<(&'static str, BtfTracePointLinkId)>);
+/// Tracepoints whose first argument is another one on some kernels, with the structure that the program expects.
+const ARGUMENTS: [(&str, &str); 1] = [("mark_victim", "task_struct")];
+
+/// The tracepoints whose arguments on this kernel are not those that the programs expect, with what is expected.
+pub fn unfit(types: &btf_rs::Btf) -> Vec<(&'static str, &'static str)> {
+    let fits =
+        |(tracepoint, structure): &(&str, &str)| super::btf::first_argument_is(types, tracepoint, structure);
+    ARGUMENTS.into_iter().filter(|argument| !fits(argument)).collect()
+}
+
+/// The programs that are attached, and the tracepoints that nothing may be attached to, as [`unfit`] has them.
+pub struct Links(Vec<(&'static str, BtfTracePointLinkId)>, Vec<(&'static str, &'static str)>);
 
 impl Links {
+    /// None attached.
+    pub fn new(unfit: Vec<(&'static str, &'static str)>) -> Self {
+        Self(Vec::new(), unfit)
+    }
+
     /// Attaches every hook that serves one of these families, and detaches the others.
     ///
     /// # Errors
@@ -50,7 +68,7 @@ impl Links {
             let at = self.0.iter().position(|(program, _)| *program == hook.program);
             match (at, serves.is_empty()) {
                 (Some(at), true) => detach(bpf, self.0.swap_remove(at)),
-                (None, false) => match attach(bpf, &mut types, hook) {
+                (None, false) => match self.fits(hook).and_then(|()| attach(bpf, &mut types, hook)) {
                     Ok(link) => self.0.push((hook.program, link)),
                     Err(error) => {
                         let families = serves.join(", ");
@@ -72,6 +90,15 @@ impl Links {
     /// Whether this program runs.
     pub fn has(&self, program: &str) -> bool {
         self.0.iter().any(|(attached, _)| *attached == program)
+    }
+
+    fn fits(&self, hook: &Hook) -> Result<(), KernelError> {
+        match self.1.iter().find(|(tracepoint, _)| *tracepoint == hook.tracepoint) {
+            Some((tracepoint, structure)) => {
+                Err(KernelError::Lacks(format!("a tracepoint {tracepoint} that passes a {structure}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Detaches all.

@@ -1,0 +1,162 @@
+//! Ends that were not asked for: processes die on purpose, and the record says of what.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use tests::daemon::FileDaemon;
+use tests::death::{Dead, Way, die};
+use tests::record::Record;
+
+const EXIT: &str = "gala_gopher.process.abnormal_exit";
+
+/// Lets processes die, and stops the daemon; every record that there is, then.
+fn deaths(ways: &[(&str, Way)]) -> Result<(Vec<Dead>, Vec<Record>)> {
+    let probe = FileDaemon::start("")?;
+    let dead = ways.iter().map(|(name, way)| die(name, way)).collect::<Result<Vec<_>>>()?;
+    let (events, _) = probe.finish()?;
+    Ok((dead, events.records))
+}
+
+/// The one record of a process's end.
+fn end<'a>(records: &'a [Record], dead: &Dead) -> Result<&'a Record> {
+    let mut found = records.iter().filter(|record| {
+        record.pid() == i64::from(dead.pid) && !record.attribute("process.exit.code").is_null()
+    });
+    let record = found.next().with_context(|| format!("no record of the end of {dead:?}"))?;
+    ensure!(found.next().is_none(), "{dead:?} has two records");
+    Ok(record)
+}
+
+fn has(record: &Record, attributes: &[(&str, serde_json::Value)]) -> Result<()> {
+    for (key, value) in attributes {
+        ensure!(record.attribute(key) == value, "{key} is not {value}: {record:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_signal_a_core_dump_and_a_code_are_told() -> Result<()> {
+    let ways = [
+        ("d-term", Way::Killed(libc::SIGTERM), "WARN", "SIGTERM"),
+        ("d-hup", Way::Killed(libc::SIGHUP), "WARN", "SIGHUP"),
+        ("d-kill", Way::Killed(libc::SIGKILL), "ERROR", "SIGKILL"),
+        ("d-quit", Way::Killed(libc::SIGQUIT), "FATAL", "SIGQUIT"),
+        ("d-rt", Way::Killed(libc::SIGRTMIN() + 1), "WARN", "SIGRTMIN"),
+        ("d-abort", Way::Raise(libc::SIGABRT), "FATAL", "SIGABRT"),
+    ];
+    let list: Vec<_> = ways.iter().map(|(name, way, ..)| (*name, way.clone())).collect();
+    let (dead, records) = deaths(&list)?;
+    for ((name, way, severity, signal), dead) in ways.iter().zip(&dead) {
+        let record = end(&records, dead)?;
+        let number = libc::WTERMSIG(dead.status);
+        ensure!(record.top("EventName") == EXIT && record.top("SeverityText") == severity, "{record:?}");
+        let shown = record.attribute("gala_gopher.exit.signal.name").as_str().unwrap_or_default();
+        ensure!(shown.starts_with(signal), "{shown} is not {signal}");
+        let sender = if matches!(way, Way::Killed(_)) { std::process::id() } else { dead.pid as u32 };
+        has(
+            record,
+            &[
+                ("thread.name", json!(name)),
+                ("process.exit.code", json!(128 + number)),
+                ("gala_gopher.exit.signal.number", json!(number)),
+                ("gala_gopher.exit.core_dumped", json!(libc::WCOREDUMP(dead.status))),
+                ("gala_gopher.exit.sender.pid", json!(sender)),
+                ("gala_gopher.exit.sender.uid", json!(0)),
+            ],
+        )?;
+        let lifetime = record.attribute("gala_gopher.exit.lifetime_ms").as_u64();
+        ensure!(lifetime.is_some_and(|lifetime| lifetime < 60_000), "{record:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fault_has_its_address_and_the_place_of_the_instruction() -> Result<()> {
+    let ways = [("d-segv", Way::Read(0x123_4560)), ("d-fpe", Way::Divide)];
+    let (dead, records) = deaths(&ways)?;
+    let own = std::env::current_exe()?;
+    let own = own.file_name().and_then(|name| name.to_str()).context("no name of its own")?;
+    let own: String = own.chars().take(63).collect();
+    let faults = [("SIGSEGV", "SEGV_MAPERR"), ("SIGFPE", "FPE_INTDIV")];
+    for ((signal, code), dead) in faults.into_iter().zip(&dead) {
+        let record = end(&records, dead)?;
+        has(
+            record,
+            &[
+                ("gala_gopher.exit.signal.name", json!(signal)),
+                ("gala_gopher.exit.fault.code", json!(code)),
+                ("gala_gopher.exit.fault.mapping", json!(own)),
+            ],
+        )?;
+        ensure!(record.top("SeverityText") == "FATAL", "{record:?}");
+        let body = record.top("Body").as_str().unwrap_or_default();
+        ensure!(body.contains(signal) && body.contains(code), "{body}");
+        ensure!(record.attribute("gala_gopher.exit.sender.pid").is_null(), "nobody sent it: {record:?}");
+        let offset = record.attribute("gala_gopher.exit.fault.offset").as_str().unwrap_or_default();
+        let offset = u64::from_str_radix(offset.trim_start_matches("0x"), 16)?;
+        ensure!(offset > 0 && offset < std::fs::metadata(std::env::current_exe()?)?.len(), "{record:?}");
+    }
+    has(end(&records, &dead[0])?, &[("gala_gopher.exit.fault.address", json!("0x1234560"))])?;
+    let fpe = end(&records, &dead[1])?;
+    let at = fpe.attribute("gala_gopher.exit.fault.instruction");
+    ensure!(fpe.attribute("gala_gopher.exit.fault.address") == at, "{fpe:?}");
+    Ok(())
+}
+
+#[test]
+fn exactly_the_ends_of_processes_are_told() -> Result<()> {
+    let ways = [
+        ("d-fine", Way::Code(0)),
+        ("d-code", Way::Code(3)),
+        ("d-largest", Way::Code(255)),
+        ("d-leaves", Way::FirstThreadLeaves(4)),
+        ("d-exec", Way::ThreadExecutes(c"/bin/true".into())),
+        ("d-exec-false", Way::ThreadExecutes(c"/bin/false".into())),
+    ];
+    let (dead, records) = deaths(&ways)?;
+    for ((name, _), dead) in ways.iter().zip(&dead) {
+        let code = libc::WEXITSTATUS(dead.status);
+        if code == 0 {
+            ensure!(end(&records, dead).is_err(), "{name} is told of: {records:?}");
+            continue;
+        }
+        let record = end(&records, dead)?;
+        has(record, &[("process.exit.code", json!(code)), ("gala_gopher.occurrences", json!(1))])?;
+        ensure!(record.top("SeverityText") == "WARN", "{record:?}");
+        ensure!(record.attribute("gala_gopher.exit.signal.name").is_null(), "{record:?}");
+    }
+    let codes: Vec<i32> = dead.iter().map(|dead| libc::WEXITSTATUS(dead.status)).collect();
+    ensure!(codes == [0, 3, 255, 4, 0, 1], "{codes:?}");
+    Ok(())
+}
+
+#[test]
+fn a_seccomp_kill_is_a_denial_that_names_the_call() -> Result<()> {
+    let (dead, records) = deaths(&[("d-seccomp", Way::Seccomp)])?;
+    let record = end(&records, &dead[0])?;
+    ensure!(libc::WTERMSIG(dead[0].status) == libc::SIGSYS, "{dead:?}");
+    ensure!(record.top("EventName") == "gala_gopher.security.denied", "{record:?}");
+    ensure!(record.top("SeverityText") == "ERROR", "{record:?}");
+    has(
+        record,
+        &[
+            ("gala_gopher.denial.kind", json!("seccomp")),
+            ("gala_gopher.seccomp.action", json!("kill_process")),
+            ("gala_gopher.seccomp.arch", json!("x86_64")),
+            ("gala_gopher.syscall.name", json!("getppid")),
+            ("gala_gopher.exit.signal.name", json!("SIGSYS")),
+        ],
+    )
+}
+
+#[test]
+fn a_crash_loop_folds_and_its_counts_are_exact() -> Result<()> {
+    let ways: Vec<_> = (0..200).map(|_| ("d-loop", Way::Code(7))).collect();
+    let (_, records) = deaths(&ways)?;
+    let mine = |record: &&Record| *record.attribute("thread.name") == "d-loop";
+    let told: Vec<&Record> = records.iter().filter(mine).collect();
+    let counts: Vec<u64> =
+        told.iter().filter_map(|record| record.attribute("gala_gopher.occurrences").as_u64()).collect();
+    ensure!(counts.iter().sum::<u64>() == 200, "{counts:?}");
+    ensure!(counts[0] == 1 && counts.len() < 20, "{counts:?}");
+    Ok(())
+}
