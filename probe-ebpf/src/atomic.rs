@@ -1,4 +1,4 @@
-//! Atomic operations that the compiler does not offer for this target.
+//! Instructions that the compiler does not offer for this target, or would leave out.
 
 use core::arch::asm;
 
@@ -29,4 +29,12 @@ pub unsafe fn replace(number: *mut u64, old: u64, new: u64) -> bool {
         )
     };
     before == old
+}
+
+/// The same number, of which the compiler knows nothing any more.
+#[inline(always)]
+pub fn opaque(mut number: u64) -> u64 {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {number} */", number = inout(reg) number, options(nomem, nostack, preserves_flags)) };
+    number
 }

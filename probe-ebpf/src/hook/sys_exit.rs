@@ -18,12 +18,12 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use probe_common::{
-    CallPayload, CallRecord, CallScratch, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
-    SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
+    CallPayload, CallRecord, CallScratch, ERRNO_BITS, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS,
+    RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
 };
 
 use crate::{
-    atomic,
+    atomic::{self, opaque},
     emit::{self, Fate},
     map::{CONTROL, FOLD, POLICY, SCRATCH, SELF_TGID, global},
     task::{self, Object},
@@ -66,7 +66,7 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     }
     let slot = if nr < SYSCALL_SLOTS { nr } else { SYSCALL_OTHER };
     let Some(policy) = POLICY.get(slot) else { return };
-    if !policy.reports(errno) {
+    if !reports(policy, errno) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -86,6 +86,14 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         Some(entry) => unsafe { atomic::add(&raw mut (*entry).count, 1) },
         None => failure.send_first(policy, &key),
     }
+}
+
+/// [`SyscallPolicy::reports`], in a form that every verifier follows: some forget the bound of a number that the
+/// compiler keeps on the stack, so the index is masked where it is used.
+#[inline(always)]
+fn reports(policy: &SyscallPolicy, errno: u64) -> bool {
+    let word = opaque(errno / 64) & 3;
+    errno < u64::from(ERRNO_BITS) && policy.errnos[word as usize] & (1 << (errno % 64)) != 0
 }
 
 struct Failure {
