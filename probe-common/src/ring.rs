@@ -29,20 +29,17 @@ pub enum Kind {
     Exec = 1,
     /// A system call returned `EACCES` or `EPERM`.
     Denial = 2,
-    /// An io_uring request ended with an error.
-    IoUring = 3,
     /// The kernel chose a process to kill for memory.
-    Oom = 4,
+    Oom = 3,
     /// A thread was, or still is, kept off the CPU for too long.
-    Offcpu = 5,
+    Offcpu = 4,
     /// A process ended by a signal or with a non-zero exit code.
-    Exit = 6,
+    Exit = 5,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Syscall, Self::Exec, Self::Denial, Self::IoUring, Self::Oom, Self::Offcpu, Self::Exit];
+    pub const ALL: [Self; 6] = [Self::Syscall, Self::Exec, Self::Denial, Self::Oom, Self::Offcpu, Self::Exit];
 
     /// The kind of a failed system call; `exec` where it executes a program. The numbers are those of
     /// include/uapi/asm-generic/errno-base.h: EPERM and EACCES.
@@ -66,7 +63,6 @@ impl Kind {
             Self::Syscall => "syscall",
             Self::Exec => "exec",
             Self::Denial => "denial",
-            Self::IoUring => "io_uring",
             Self::Oom => "oom",
             Self::Offcpu => "offcpu",
             Self::Exit => "exit",
@@ -108,7 +104,7 @@ const _: () = assert!(size_of::<RingHeader>() == 128 && align_of::<RingHeader>()
 /// What happened, by kind.
 #[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
-    /// [`Kind::Syscall`], [`Kind::Exec`], [`Kind::Denial`] and [`Kind::IoUring`].
+    /// [`Kind::Syscall`], [`Kind::Exec`] and [`Kind::Denial`].
     Call(CallPayload, Memory<'a>),
     /// [`Kind::Oom`].
     Oom(OomPayload),
@@ -148,7 +144,7 @@ impl<'a> RingRecord<'a> {
         let record = bytes.get(..length).ok_or_else(|| short(length))?;
         let rest = record.get(size_of::<RingHeader>()..).ok_or(DecodeError::Inconsistent)?;
         let payload = match kind {
-            Kind::Syscall | Kind::Exec | Kind::Denial | Kind::IoUring => {
+            Kind::Syscall | Kind::Exec | Kind::Denial => {
                 let (payload, rest) =
                     CallPayload::read_from_prefix(rest).map_err(|_| DecodeError::Inconsistent)?;
                 Payload::Call(payload, payload.memory(rest)?)

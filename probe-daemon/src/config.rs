@@ -119,8 +119,6 @@ section! {
         pub exec: Family = Family::default(), Nested::<Family>(PhantomData);
         /// Calls that were not permitted.
         pub denial: Family = Family::default(), Nested::<Family>(PhantomData);
-        /// Failed io_uring requests, which pass no system call's exit.
-        pub io_uring: Family = Family::default(), Nested::<Family>(PhantomData);
         /// Processes that the kernel kills for memory.
         pub oom: Family = Family::default(), Nested::<Family>(PhantomData);
         /// Threads that are kept off the CPU.

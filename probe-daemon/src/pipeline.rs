@@ -10,13 +10,13 @@ use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
-    cgroup::{self, Cgroups},
+    cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
     event::{Batch, Event, Observation, TraceEvent},
     fold::{Fold, Folded},
     meter::Meter,
-    policy::{Policy, Process},
+    policy::{Decision, Policy, Process},
     record::LogRecord,
     severity::Severity,
     sink::{Encoded, Queue},
@@ -58,7 +58,7 @@ impl Pipeline {
             let mut ready = Vec::new();
             for (mut seen, count) in seen {
                 context.complete(&mut seen, &mut ids);
-                if !reported(&policy, &seen) {
+                if !context.reported(&policy, &seen) {
                     self.meter.dismissed.add(count);
                     continue;
                 }
@@ -71,19 +71,19 @@ impl Pipeline {
                 ready.extend(fold.sweep(now));
             }
             name_frames(&mut ready, &mut symbols);
-            self.publish(&ready, &mut ids);
+            self.publish(&ready, &mut ids, &mut context);
         }
         let mut rest = self.fold.as_mut().map(Fold::finish).unwrap_or_default();
         name_frames(&mut rest, &mut symbols);
-        self.publish(&rest, &mut ids);
+        self.publish(&rest, &mut ids, &mut context);
     }
 
-    fn publish(&self, ready: &[Folded], ids: &mut Generator) {
+    fn publish(&self, ready: &[Folded], ids: &mut Generator, context: &mut Context) {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
             let severity = match &folded.seen.event {
-                Event::Call(call) => policy.decide(call.nr, call.errno, &process(call)).severity,
+                Event::Call(call) => context.decide(&policy, call).severity,
                 _ => Severity::Warn,
             };
             let id = match &folded.seen.event {
@@ -116,18 +116,6 @@ impl Pipeline {
     }
 }
 
-/// Whether the rules about processes let an event pass. The kernel side has decided all others.
-fn reported(policy: &Policy, seen: &Observation) -> bool {
-    match &seen.event {
-        Event::Call(call) if policy.asks_who() => policy.decide(call.nr, call.errno, &process(call)).report,
-        _ => true,
-    }
-}
-
-fn process(call: &TraceEvent) -> Process<'_> {
-    Process { comm: &call.subject.comm, uid: call.subject.euid, cgroup: None }
-}
-
 /// Looks up the names of kernel stacks, which only records need.
 fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
     symbols.tidy();
@@ -146,6 +134,25 @@ struct Context {
 }
 
 impl Context {
+    /// Whether the rules about processes let an event pass. The kernel side has decided all others.
+    fn reported(&mut self, policy: &Policy, seen: &Observation) -> bool {
+        match &seen.event {
+            Event::Call(call) if policy.asks_who() => self.decide(policy, call).report,
+            _ => true,
+        }
+    }
+
+    /// What the rules say of a failed call.
+    fn decide(&mut self, policy: &Policy, call: &TraceEvent) -> Decision {
+        let mut cgroup = Cgroup { id: call.subject.cgroup, ..Cgroup::default() };
+        if policy.asks_who() {
+            self.cgroups.find(&mut cgroup, cgroup::FREQUENT);
+        }
+        let who =
+            Process { comm: &call.subject.comm, uid: call.subject.euid, cgroup: cgroup.path.as_deref() };
+        policy.decide(call.nr, call.errno, &who)
+    }
+
     /// Adds to an event what other events and the host tell of it.
     fn complete(&mut self, seen: &mut Observation, ids: &mut Generator) {
         match &mut seen.event {

@@ -156,7 +156,6 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
         Kind::Syscall => event.syscall.switch,
         Kind::Exec => event.exec.switch,
         Kind::Denial => event.denial.switch,
-        Kind::IoUring => event.io_uring.switch,
         Kind::Oom => event.oom.switch,
         Kind::Offcpu if !thresholds(config).any() => OnOff::Off,
         Kind::Offcpu => event.offcpu.switch,

@@ -1,4 +1,4 @@
-//! A call that failed: a system call, or an io_uring request.
+//! A system call that failed.
 //!
 //! In: a call's payload, or the full form of an event. Out: a [`TraceEvent`] with names for numbers and typed
 //! arguments.
@@ -26,7 +26,7 @@ use crate::{
 pub struct TraceEvent {
     /// The system call; none where this build does not know its number.
     pub syscall: Option<&'static Syscall>,
-    /// Its number; of an io_uring request, its opcode.
+    /// Its number.
     pub nr: u32,
     /// What kind of failure it is.
     pub kind: Kind,

@@ -50,6 +50,9 @@ const BATCH: usize = 256;
 /// After detaching, programs that still run on other CPUs end within this time.
 const LAST_PROGRAMS: Duration = Duration::from_millis(20);
 
+/// Lines of a verifier's log that a message shows at most.
+const VERIFIER_LINES: usize = 12;
+
 /// Why the kernel side cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -84,6 +87,10 @@ impl KernelError {
         while let Some(error) = cause {
             detail = format!("{detail}: {error}");
             cause = error.source();
+        }
+        // The verifier tells of every instruction before the one that it refuses.
+        if let Some((at, _)) = detail.rmatch_indices('\n').nth(VERIFIER_LINES) {
+            detail = format!("… {}", detail.get(at..).unwrap_or_default());
         }
         Self::Refused { what, detail }
     }
@@ -154,7 +161,7 @@ impl Kernel {
         }
         let own = std::process::id();
         let mut bpf = loader
-            .verifier_log_level(VerifierLogLevel::DISABLE)
+            .verifier_log_level(VerifierLogLevel::DEBUG)
             .override_global(OFFSETS, &offsets, true)
             .override_global(SELF_TGID, &own, true)
             .map_max_entries(FOLD, folding.entries.unwrap_or(1))

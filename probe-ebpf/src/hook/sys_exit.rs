@@ -23,7 +23,7 @@ use probe_common::{
 };
 
 use crate::{
-    atomic::{self, opaque},
+    atomic::{self, low_two_bits},
     emit::{self, Fate},
     map::{CONTROL, FOLD, POLICY, SCRATCH, SELF_TGID, global},
     task::{self, Object},
@@ -92,7 +92,8 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
 /// compiler keeps on the stack, so the index is masked where it is used.
 #[inline(always)]
 fn reports(policy: &SyscallPolicy, errno: u64) -> bool {
-    let word = opaque(errno / 64) & 3;
+    // The compiler still has to be told that it is an index.
+    let word = low_two_bits(errno / 64) & 3;
     errno < u64::from(ERRNO_BITS) && policy.errnos[word as usize] & (1 << (errno % 64)) != 0
 }
 
