@@ -18,8 +18,8 @@ pub enum Way {
     Read(u64),
     /// By dividing by zero.
     Divide,
-    /// By a signal that it sends to itself, where a core dump may be written.
-    Raise(i32),
+    /// By a signal that it sends to itself, in a folder where a core dump may be written.
+    Raise(i32, CString),
     /// By a signal from this process.
     Killed(i32),
     /// By a system call (`getppid`) that its seccomp filter does not let pass.
@@ -115,7 +115,8 @@ fn act(name: &CStr, way: &Way, stack: *mut u8) -> ! {
                 "xor edx, edx", "div {zero:e}",
                 zero = in(reg) 0, inout("eax") 1 => _, out("edx") _
             ),
-            Way::Raise(signal) => {
+            Way::Raise(signal, folder) => {
+                libc::chdir(folder.as_ptr());
                 let all = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
                 libc::setrlimit(libc::RLIMIT_CORE, &raw const all);
                 libc::raise(*signal);

@@ -69,7 +69,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn ended(leader: Object, tgid: u32, status: u32) {
     let start = task::process_start(leader);
-    if ENDED.insert(&[u64::from(tgid), start], &1, u64::from(BPF_NOEXIST)).is_err() {
+    if ENDED.insert([u64::from(tgid), start], 1, u64::from(BPF_NOEXIST)).is_err() {
         return;
     }
     emit::reserve(Kind::Exit, |record: &mut ExitRecord| {
@@ -88,12 +88,12 @@ fn ended(leader: Object, tgid: u32, status: u32) {
         let signal = status & SIGNAL;
         let key = u64::from(tgid) << 32 | u64::from(signal);
         // SAFETY: an entry is written once, before its process ends; an older one has another start.
-        payload.sender = match unsafe { SENDERS.get(&key) } {
+        payload.sender = match unsafe { SENDERS.get(key) } {
             Some(sender) if signal != 0 && sender.receiver_start == start => *sender,
             _ => NO_SENDER,
         };
         // SAFETY: as above.
-        payload.fault = match unsafe { FAULTS.get(&tgid) } {
+        payload.fault = match unsafe { FAULTS.get(tgid) } {
             Some(fault) if fault.signal == signal && fault.process_start == start => *fault,
             _ => NO_FAULT,
         };

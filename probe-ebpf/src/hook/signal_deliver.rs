@@ -75,7 +75,7 @@ pub fn signal_deliver(ctx: BtfTracePointContext) -> i32 {
     }
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // Where the map is full, the oldest entry goes: its process ended a while ago.
-    let _ = FAULTS.insert(&tgid, &fault, 0);
+    let _ = FAULTS.insert(tgid, fault, 0);
     0
 }
 

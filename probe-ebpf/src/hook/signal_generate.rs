@@ -74,5 +74,5 @@ fn remember(receiver: Object, key: u64, pid: u32) {
     let mut sender = Sender { receiver_start: task::process_start(receiver), pid, uid, comm: [0; COMM_LEN] };
     sender.comm = current.comm();
     // Where the map is full, the oldest entry goes: one whose receiver survived, or died a while ago.
-    let _ = SENDERS.insert(&key, &sender, 0);
+    let _ = SENDERS.insert(key, sender, 0);
 }

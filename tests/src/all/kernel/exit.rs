@@ -1,5 +1,7 @@
 //! Ends that were not asked for: processes die on purpose, and the record says of what.
 
+use std::ffi::CString;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tests::daemon::FileDaemon;
@@ -35,13 +37,15 @@ fn has(record: &Record, attributes: &[(&str, serde_json::Value)]) -> Result<()> 
 
 #[test]
 fn a_signal_a_core_dump_and_a_code_are_told() -> Result<()> {
+    let cores = tests::daemon::open_dir()?;
+    let folder = CString::new(cores.path().to_str().context("path")?)?;
     let ways = [
         ("d-term", Way::Killed(libc::SIGTERM), "WARN", "SIGTERM"),
         ("d-hup", Way::Killed(libc::SIGHUP), "WARN", "SIGHUP"),
         ("d-kill", Way::Killed(libc::SIGKILL), "ERROR", "SIGKILL"),
         ("d-quit", Way::Killed(libc::SIGQUIT), "FATAL", "SIGQUIT"),
         ("d-rt", Way::Killed(libc::SIGRTMIN() + 1), "WARN", "SIGRTMIN"),
-        ("d-abort", Way::Raise(libc::SIGABRT), "FATAL", "SIGABRT"),
+        ("d-abort", Way::Raise(libc::SIGABRT, folder), "FATAL", "SIGABRT"),
     ];
     let list: Vec<_> = ways.iter().map(|(name, way, ..)| (*name, way.clone())).collect();
     let (dead, records) = deaths(&list)?;
