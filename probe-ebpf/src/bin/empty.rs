@@ -21,7 +21,7 @@ mod programs {
 
     empty! {
         sys_exit sched_switch sched_wakeup sched_process_exit sched_process_exec sched_process_fork mark_victim
-        signal_deliver signal_generate cap_capable io_uring_complete
+        signal_deliver signal_generate cap_capable
     }
 
     #[panic_handler]

@@ -19,13 +19,8 @@ const ONLY_RARE: &str = "[[event.syscall.rules]]\nerrnos = [\"EBADF\"]\naction =
     \"flistxattr\", \"listen\"]\n\n\
     [[event.syscall.rules]]\naction = \"drop\"\n";
 /// Families whose events have nothing to do with it.
-const NO_OTHERS: [&str; 5] = [
-    "event.exec.switch=off",
-    "event.io_uring.switch=off",
-    "event.oom.switch=off",
-    "event.offcpu.switch=off",
-    "event.exit.switch=off",
-];
+const NO_OTHERS: [&str; 4] =
+    ["event.exec.switch=off", "event.oom.switch=off", "event.offcpu.switch=off", "event.exit.switch=off"];
 
 /// What the records say.
 #[derive(Default)]

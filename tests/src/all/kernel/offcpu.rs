@@ -14,7 +14,7 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// No family but this one, so that its records are all there are.
 fn alone(offcpu: &str) -> String {
-    let others = ["syscall", "exec", "denial", "io_uring", "oom", "exit"];
+    let others = ["syscall", "exec", "denial", "oom", "exit"];
     let off: String = others.iter().map(|family| format!("[event.{family}]\nswitch = \"off\"\n")).collect();
     format!("{off}[event.offcpu]\n{offcpu}\n")
 }
