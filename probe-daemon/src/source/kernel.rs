@@ -184,7 +184,6 @@ impl Kernel {
         let stalls = Stalls::new(&mut bpf)?;
         let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit), stalls };
         kernel.select(selection)?;
-        heap::give_back();
         Ok(kernel)
     }
 
@@ -197,7 +196,10 @@ impl Kernel {
         if selection.families.contains(&Kind::Offcpu) && !self.links.has("sched_switch") {
             self.stalls.begin(&mut self.bpf)?;
         }
-        self.links.select(&mut self.bpf, &selection.families)
+        let selected = self.links.select(&mut self.bpf, &selection.families);
+        // A program that is loaded takes the kernel's types for it, at the start and whenever a family is switched on.
+        heap::give_back();
+        selected
     }
 
     /// Captures until `stop` turns true, then detaches and delivers what the ring and the counts still hold.
