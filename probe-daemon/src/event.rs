@@ -104,6 +104,19 @@ pub enum Batch {
 }
 
 impl Batch {
+    /// Observations in it.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Events(events) => events.len(),
+            Self::Repeats(repeats, _) => repeats.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Occurrences in it.
     pub fn occurrences(&self) -> u64 {
         match self {

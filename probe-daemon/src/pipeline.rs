@@ -24,8 +24,8 @@ use crate::{
     victim::Victims,
 };
 
-/// Batches that wait for the pipeline at most.
-pub const QUEUE: usize = 64;
+/// Batches that wait for the pipeline at most; a source gathers what comes meanwhile into larger ones.
+pub const QUEUE: usize = 2;
 
 /// What turns observations into records.
 pub struct Pipeline {

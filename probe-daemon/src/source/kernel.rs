@@ -1,7 +1,8 @@
 //! The kernel as a source: loads the BPF programs, drains their ring buffer, reads their counters.
 //!
 //! In: the resolved policy. Out: batches of [`Observation`] to the pipeline, and [`Counters`] for the ledger. The
-//! reader never waits for what comes after it: when the pipeline's queue is full, the batch is counted as lost.
+//! reader never waits for what comes after it: what the pipeline has no time for waits in the [`Outbox`], and is counted
+//! as lost when that is full.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,12 +31,14 @@ mod btf;
 mod hooks;
 mod host;
 mod offcpu;
+mod outbox;
 mod repeats;
 
 use hooks::Links;
 pub use host::claim;
 pub use offcpu::Thresholds;
 use offcpu::{SWEEP, Stalls};
+use outbox::Outbox;
 use repeats::Repeats;
 
 /// The BPF object, aligned as its ELF structures need; empty in a build without BPF tools.
@@ -211,12 +214,7 @@ impl Kernel {
         mut selection: watch::Receiver<Selection>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let offer = |batch: Batch| {
-            let events = batch.occurrences();
-            if pipeline.try_send(batch).is_err() {
-                meter.lost_pipeline.add(events);
-            }
-        };
+        let mut outbox = Outbox::default();
         let mut sweep = time::interval_at(time::Instant::now() + interval, interval);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut look = time::interval_at(time::Instant::now() + SWEEP, SWEEP);
@@ -226,7 +224,8 @@ impl Kernel {
             tokio::select! {
                 ready = self.ring.readable_mut() => match ready {
                     Ok(mut guard) => {
-                        let drained = drain(guard.get_inner_mut(), &meter, |events| offer(Batch::Events(events)));
+                        let drained = drain(guard.get_inner_mut(), &meter, |events| outbox.put(events, &meter));
+                        outbox.flush(&pipeline);
                         if drained == Drained::All {
                             guard.clear_ready();
                             // Events that come meanwhile wait in the ring; none of them costs a wake-up.
@@ -248,7 +247,13 @@ impl Kernel {
                 _ = look.tick(), if self.links.has("sched_switch") => self.stalls.sweep(&mut self.bpf),
                 () = time::sleep_until(harvest.unwrap_or_else(time::Instant::now)), if harvest.is_some() => {
                     harvest = None;
-                    offer(self.repeats.harvest(&meter));
+                    outbox.put(self.repeats.harvest(&meter), &meter);
+                    outbox.flush(&pipeline);
+                }
+                Ok(room) = pipeline.reserve(), if !outbox.is_empty() => {
+                    if let Some(batch) = outbox.take() {
+                        room.send(batch);
+                    }
                 }
                 Ok(()) = selection.changed() => {
                     let selection = selection.borrow_and_update().clone();
@@ -261,14 +266,13 @@ impl Kernel {
         }
         self.links.detach(&mut self.bpf);
         time::sleep(LAST_PROGRAMS).await;
-        let mut rest = Vec::new();
-        while drain(self.ring.get_mut(), &meter, |events| rest.push(Batch::Events(events))) == Drained::Some {
-        }
+        // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
+        let mut rest: Vec<Batch> = std::iter::from_fn(|| outbox.take()).collect();
+        while drain(self.ring.get_mut(), &meter, |events| rest.push(events)) == Drained::Some {}
         self.repeats.begin_generation();
         rest.push(self.repeats.harvest(&meter));
         for batch in rest {
             let events = batch.occurrences();
-            // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
             if pipeline.send(batch).await.is_err() {
                 meter.lost_pipeline.add(events);
             }
@@ -300,7 +304,7 @@ enum Drained {
 }
 
 /// Takes records out of the ring, until it is empty or [`DRAIN`] records are out.
-fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Vec<Observation>)) -> Drained {
+fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Batch)) -> Drained {
     let clock = Clock::now();
     let mut batch = Vec::new();
     let mut taken = 0;
@@ -319,11 +323,11 @@ fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Vec
         }
         drop(bytes);
         if batch.len() == BATCH {
-            deliver(std::mem::take(&mut batch));
+            deliver(Batch::Events(std::mem::take(&mut batch)));
         }
     }
     if !batch.is_empty() {
-        deliver(batch);
+        deliver(Batch::Events(batch));
     }
     meter.received.add(taken as u64);
     if taken < DRAIN { Drained::All } else { Drained::Some }
