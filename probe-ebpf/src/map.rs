@@ -5,7 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, Offsets, SYSCALL_SLOTS, SyscallPolicy,
+    CallScratch, Control, Counters, FoldEntry, FoldKey, KINDS, Offsets, POLICY_SLOTS, REFUSED_SLOTS, Refused,
+    SyscallPolicy,
 };
 
 /// Every event.
@@ -16,9 +17,13 @@ pub static RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(KINDS, 0);
 
-/// Which failures are events, by system call number.
+/// Which failures are events, by call.
 #[map]
-pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(SYSCALL_SLOTS, 0);
+pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(POLICY_SLOTS, 0);
+
+/// The last capability that each thread was refused.
+#[map]
+pub static REFUSED: Array<Refused> = Array::with_max_entries(REFUSED_SLOTS, 0);
 
 /// What the daemon changes while programs run.
 #[map]

@@ -25,7 +25,7 @@ impl Object {
 
     /// Loads the field at `offset`; 0 where the kernel does not have it.
     #[inline(always)]
-    fn load<T: Copy + Default>(self, offset: u32) -> T {
+    pub fn load<T: Copy + Default>(self, offset: u32) -> T {
         if offset == ABSENT {
             return T::default();
         }
@@ -35,7 +35,7 @@ impl Object {
 
     /// Follows the pointer at `offset`. Follow only pointers that `offset` has.
     #[inline(always)]
-    fn follow(self, offset: u32) -> Self {
+    pub fn follow(self, offset: u32) -> Self {
         Self(self.load::<u64>(offset) as *const u8)
     }
 
