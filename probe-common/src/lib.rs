@@ -15,8 +15,8 @@ mod raw;
 mod ring;
 
 pub use call::{
-    CallPayload, CallScratch, I386, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS, SCRATCH_MEMORY_LEN,
-    SOCKADDR_LEN, X86_64,
+    CallPayload, CallRecord, CallScratch, I386, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS,
+    SCRATCH_MEMORY_LEN, SOCKADDR_LEN, X86_64,
 };
 pub use exit::ExitPayload;
 pub use map::{

@@ -9,7 +9,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str},
 };
 use probe_common::{
-    CallPayload, CallScratch, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
+    CallPayload, CallRecord, CallScratch, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader,
     SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy,
 };
 
@@ -23,13 +23,6 @@ use crate::{
 /// What the map says of a key that is already there (`EEXIST`).
 const EXISTS: i32 = -17;
 const ENOENT: u32 = 2;
-
-/// A record without captured memory.
-#[repr(C)]
-struct CallRecord {
-    header: RingHeader,
-    payload: CallPayload,
-}
 
 /// Who made a call, and with what.
 pub trait Caller {
@@ -71,7 +64,7 @@ impl<C: Caller> Failure<C> {
         }
         let tgid = (self.pid_tgid >> 32) as u32;
         let key = FoldKey { generation: control.generation, tgid, slot: self.slot, errno: self.errno };
-        match FOLD.get_ptr_mut(&key) {
+        match FOLD.get_ptr_mut(key) {
             // SAFETY: a value of the map, valid while this program runs.
             Some(entry) => unsafe { atomic::add(&raw mut (*entry).count, 1) },
             None => self.send_first(policy, &key),

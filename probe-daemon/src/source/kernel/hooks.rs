@@ -20,14 +20,25 @@ struct Hook {
     tracepoint: &'static str,
     /// What it serves; it attaches where one of these is switched on.
     families: &'static [Kind],
+    /// What the families are without it, where they go on without it.
+    without: Option<&'static str>,
 }
 
-/// All of them. A family whose hooks are several needs each.
-const HOOKS: [Hook; 1] = [Hook {
-    program: "sys_exit",
-    tracepoint: "sys_exit",
-    families: &[Kind::Syscall, Kind::Exec, Kind::Denial],
-}];
+/// All of them. A family whose hooks are several needs each that does not say otherwise.
+const HOOKS: [Hook; 2] = [
+    Hook {
+        program: "sys_exit",
+        tracepoint: "sys_exit",
+        families: &[Kind::Syscall, Kind::Exec, Kind::Denial],
+        without: None,
+    },
+    Hook {
+        program: "cap_capable",
+        tracepoint: "cap_capable",
+        families: &[Kind::Denial],
+        without: Some("denials do not name the capability that was refused"),
+    },
+];
 
 /// The programs that are attached.
 #[derive(Default)]
@@ -49,9 +60,14 @@ impl Links {
                 (None, false) => match attach(bpf, hook) {
                     Ok(link) => self.0.push((hook.program, link)),
                     Err(error) => {
-                        let families = serves.join(", ");
-                        warn!(families, hook = hook.program, "not captured on this kernel: {error}");
-                        refused = Some(error);
+                        let (families, hook, without) = (serves.join(", "), hook.program, hook.without);
+                        match without {
+                            Some(without) => warn!(families, hook, "on this kernel {without}: {error}"),
+                            None => {
+                                warn!(families, hook, "not captured on this kernel: {error}");
+                                refused = Some(error);
+                            }
+                        }
                     }
                 },
                 _ => {}
