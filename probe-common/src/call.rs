@@ -37,9 +37,16 @@ pub struct CallPayload {
     pub captured: u8,
     /// Bit i: the memory of argument i goes on past what was captured.
     pub truncated: u8,
-    /// Padding, always 0.
-    pub reserved: u16,
+    /// [`X86_64`] or [`I386`]: whose numbers the call's number is one of.
+    pub abi: u8,
+    /// One more than the capability whose refusal led to the error; 0 where none is known.
+    pub capability: u8,
 }
+
+/// [`CallPayload::abi`] of a 64-bit system call, and of what is no system call.
+pub const X86_64: u8 = 0;
+/// [`CallPayload::abi`] of a 32-bit system call.
+pub const I386: u8 = 1;
 
 const _: () = assert!(size_of::<CallPayload>() == 64);
 

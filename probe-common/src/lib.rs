@@ -17,13 +17,14 @@ mod raw;
 mod ring;
 
 pub use call::{
-    CallPayload, CallRecord, CallScratch, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS, SCRATCH_MEMORY_LEN,
-    SOCKADDR_LEN,
+    CallPayload, CallRecord, CallScratch, I386, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS,
+    SCRATCH_MEMORY_LEN, SOCKADDR_LEN, X86_64,
 };
 pub use exit::{ExitPayload, ExitRecord, Fault, NAME_LEN, Sender};
 pub use map::{
-    ABSENT, CONTROL, COUNTERS, Control, Counters, ERRNO_BITS, FOLD, FoldEntry, FoldKey, KINDS, OFFSETS,
-    Offsets, POLICY, RING, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
+    ABSENT, CONTROL, COUNTERS, Control, Counters, ERRNO_BITS, FOLD, FoldEntry, FoldKey, I386_FIRST,
+    IO_URING_FIRST, IO_URING_SLOTS, KINDS, OFFSETS, Offsets, POLICY, POLICY_SLOTS, REFUSED, REFUSED_SLOTS,
+    RING, Refused, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy, io_uring_slot, syscall_slot,
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,

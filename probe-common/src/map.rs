@@ -5,7 +5,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    call::CallPayload,
+    call::{CallPayload, I386},
     ring::{Kind, RingHeader},
 };
 
@@ -13,12 +13,14 @@ use crate::{
 pub const RING: &str = "RING";
 /// Per-CPU array of [`Counters`], indexed by [`Kind`].
 pub const COUNTERS: &str = "COUNTERS";
-/// Array of [`SyscallPolicy`], indexed by system call number; the last slot is [`SYSCALL_OTHER`].
+/// Array of [`SyscallPolicy`], indexed by [`syscall_slot`] and [`io_uring_slot`].
 pub const POLICY: &str = "POLICY";
 /// Array of one [`Control`].
 pub const CONTROL: &str = "CONTROL";
 /// Hash of [`FoldKey`] to [`FoldEntry`]: the repeats of a failure.
 pub const FOLD: &str = "FOLD";
+/// Array of [`Refused`], indexed by thread id modulo [`REFUSED_SLOTS`].
+pub const REFUSED: &str = "REFUSED";
 /// Read-only global: [`Offsets`].
 pub const OFFSETS: &str = "OFFSETS";
 /// Read-only global: the daemon's own thread group id, which is never observed.
@@ -26,15 +28,38 @@ pub const SELF_TGID: &str = "SELF_TGID";
 
 /// Kinds of event, hence entries of [`COUNTERS`].
 pub const KINDS: u32 = Kind::ALL.len() as u32;
-/// Slots of [`POLICY`]: more than the system calls that Linux has.
+/// Slots of [`POLICY`] for the system calls of one kind of process: more than Linux has.
 pub const SYSCALL_SLOTS: u32 = 512;
-/// The slot of every number that has none of its own.
+/// The slot, among those, of every number that has none of its own.
 pub const SYSCALL_OTHER: u32 = SYSCALL_SLOTS - 1;
+/// The first slot of 32-bit system calls.
+pub const I386_FIRST: u32 = SYSCALL_SLOTS;
+/// The first slot of io_uring's operations.
+pub const IO_URING_FIRST: u32 = I386_FIRST + SYSCALL_SLOTS;
+/// Slots of io_uring's operations: as many as Linux has at most, since an opcode above 127 needs a new layout.
+pub const IO_URING_SLOTS: u32 = 128;
+/// Slots of [`POLICY`].
+pub const POLICY_SLOTS: u32 = IO_URING_FIRST + IO_URING_SLOTS;
+/// Slots of [`REFUSED`], a power of two. Threads that share one only hide each other's refusals.
+pub const REFUSED_SLOTS: u32 = 4096;
 /// Error numbers that the policy can tell apart. Linux's own end at 133; from 512 on they are the kernel's
 /// private ones (restarts), which user space never sees.
 pub const ERRNO_BITS: u32 = 256;
 /// The offset of a field that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
+
+/// The slot of [`POLICY`] of a system call; `abi` as in [`CallPayload::abi`].
+#[inline(always)]
+pub const fn syscall_slot(abi: u8, number: u32) -> u32 {
+    let slot = if number < SYSCALL_SLOTS { number } else { SYSCALL_OTHER };
+    if abi == I386 { I386_FIRST + slot } else { slot }
+}
+
+/// The slot of [`POLICY`] of an io_uring operation.
+#[inline(always)]
+pub const fn io_uring_slot(opcode: u32) -> u32 {
+    IO_URING_FIRST + if opcode < IO_URING_SLOTS { opcode } else { IO_URING_SLOTS - 1 }
+}
 
 /// What to do when one system call fails.
 #[repr(C)]
@@ -50,8 +75,10 @@ pub struct SyscallPolicy {
     pub sockaddr_len: u8,
     /// 1 where the call executes a program, so that its failures are [`Kind::Exec`].
     pub exec: u8,
+    /// 1 where `ENOENT` is never folded, since each one has to be looked into: most are misses of a search.
+    pub looks: u8,
     /// Padding, always 0.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
 }
 
 impl SyscallPolicy {
@@ -68,6 +95,19 @@ impl SyscallPolicy {
             *word = if report { *word | bit } else { *word & !bit };
         }
     }
+}
+
+/// The last capability that one thread was refused.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Refused {
+    /// The thread; 0 where there is none.
+    pub tid: u32,
+    /// The capability's number.
+    pub capability: u32,
+    /// A digest of the registers with which the thread entered the kernel, so that a refusal in an earlier call is
+    /// not taken for one in this.
+    pub entry: u64,
 }
 
 /// What one CPU has counted for one kind. What was folded is counted in the [`FoldEntry`]s.
@@ -153,6 +193,9 @@ macro_rules! offsets {
 // The indexes of signal_struct.pids are those of `enum pid_type` (include/linux/pid_types.h).
 offsets! {
     task_tgid = "task_struct.tgid",
+    task_status = "task_struct.thread_info.status",
+    task_flags = "task_struct.flags",
+    io_kiocb_opcode = "io_kiocb.opcode",
     task_comm = "task_struct.comm",
     task_pid = "task_struct.pid",
     task_state = "task_struct.__state",

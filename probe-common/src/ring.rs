@@ -35,11 +35,14 @@ pub enum Kind {
     Offcpu = 4,
     /// A process ended by a signal or with a non-zero exit code.
     Exit = 5,
+    /// An io_uring request ended with an error.
+    IoUring = 6,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 6] = [Self::Syscall, Self::Exec, Self::Denial, Self::Oom, Self::Offcpu, Self::Exit];
+    pub const ALL: [Self; 7] =
+        [Self::Syscall, Self::Exec, Self::Denial, Self::Oom, Self::Offcpu, Self::Exit, Self::IoUring];
 
     /// The kind of a failed system call; `exec` where it executes a program. The numbers are those of
     /// include/uapi/asm-generic/errno-base.h: EPERM and EACCES.
@@ -66,6 +69,7 @@ impl Kind {
             Self::Oom => "oom",
             Self::Offcpu => "offcpu",
             Self::Exit => "exit",
+            Self::IoUring => "io_uring",
         }
     }
 }
@@ -104,7 +108,7 @@ const _: () = assert!(size_of::<RingHeader>() == 128 && align_of::<RingHeader>()
 /// What happened, by kind.
 #[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
-    /// [`Kind::Syscall`], [`Kind::Exec`] and [`Kind::Denial`].
+    /// [`Kind::Syscall`], [`Kind::Exec`], [`Kind::Denial`] and [`Kind::IoUring`].
     Call(CallPayload, Memory<'a>),
     /// [`Kind::Oom`].
     Oom(OomPayload),
@@ -144,7 +148,7 @@ impl<'a> RingRecord<'a> {
         let record = bytes.get(..length).ok_or_else(|| short(length))?;
         let rest = record.get(size_of::<RingHeader>()..).ok_or(DecodeError::Inconsistent)?;
         let payload = match kind {
-            Kind::Syscall | Kind::Exec | Kind::Denial => {
+            Kind::Syscall | Kind::Exec | Kind::Denial | Kind::IoUring => {
                 let (payload, rest) =
                     CallPayload::read_from_prefix(rest).map_err(|_| DecodeError::Inconsistent)?;
                 Payload::Call(payload, payload.memory(rest)?)

@@ -1,5 +1,7 @@
 //! One file per hook.
 
+mod cap_capable;
+mod io_uring;
 mod mark_victim;
 mod sched_process_exit;
 mod sched_switch;

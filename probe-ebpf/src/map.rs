@@ -6,7 +6,8 @@ use aya_ebpf::{
 };
 use probe_common::{
     COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldEntry, FoldKey, KINDS, OffcpuControl,
-    Offsets, Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, SYSCALL_SLOTS, Sender, SleeperSet, SyscallPolicy,
+    Offsets, POLICY_SLOTS, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender,
+    SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -17,9 +18,13 @@ pub static RING: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(KINDS, 0);
 
-/// Which failures are events, by system call number.
+/// Which failures are events, by call.
 #[map]
-pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(SYSCALL_SLOTS, 0);
+pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(POLICY_SLOTS, 0);
+
+/// The last capability that each thread was refused.
+#[map]
+pub static REFUSED: Array<Refused> = Array::with_max_entries(REFUSED_SLOTS, 0);
 
 /// What the daemon changes while programs run.
 #[map]

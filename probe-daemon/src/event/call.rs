@@ -14,8 +14,8 @@ use zerocopy::FromZeros;
 
 use super::Subject;
 use crate::{
-    errno,
-    syscall::{self, Args, Captured, SockAddr, Syscall},
+    capability, errno,
+    syscall::{self, Args, Captured, Class, SockAddr, Syscall},
 };
 
 /// A system call that failed.
@@ -59,6 +59,8 @@ pub struct TraceEvent {
     pub peer: Option<SockAddr>,
     /// Whether an argument was longer than what was captured.
     pub truncated: bool,
+    /// The capability whose refusal led to the error, where the kernel tells.
+    pub capability: Option<&'static str>,
 }
 
 impl TraceEvent {
@@ -73,7 +75,14 @@ impl TraceEvent {
     /// A failed call as the kernel side has it: who and when, its registers, and the memory that was captured.
     pub fn from_call(kind: Kind, header: &RingHeader, payload: &CallPayload, memory: Memory<'_>) -> Self {
         let captured = Captured { registers: payload.registers, memory, truncated: payload.truncated };
-        Self::new(kind, header, &captured)
+        let mut event = Self::new(kind, header, &captured);
+        // The kernel asks for CAP_SYS_ADMIN at every mapping, to learn how much memory it may promise; that
+        // is never why a mapping is refused.
+        let asked = |name: &&str| {
+            *name != "CAP_SYS_ADMIN" || event.syscall.is_none_or(|call| call.class != Class::Memory)
+        };
+        event.capability = capability::name(payload.capability).filter(asked);
+        event
     }
 
     fn new(kind: Kind, header: &RingHeader, captured: &Captured<'_>) -> Self {
@@ -96,6 +105,7 @@ impl TraceEvent {
             path: syscall::path(head.nr, captured),
             peer: syscall::peer(head.nr, captured),
             truncated: captured.truncated != 0,
+            capability: None,
         }
     }
 }

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use probe_common::Kind;
+
 use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut, times};
 use crate::{errno, event::TraceEvent, severity::Severity};
 
 /// `EventName` of a system call that failed.
 pub const SYSCALL_FAILURE: &str = "gala_gopher.syscall.failure";
+
+/// `EventName` of a program that could not be executed.
+pub const EXEC_FAILURE: &str = "gala_gopher.exec.failure";
+/// `EventName` of a call that was not permitted.
+pub const DENIED: &str = "gala_gopher.security.denied";
 
 /// Says what happened.
 pub fn say<'a>(
@@ -33,7 +40,21 @@ pub fn say<'a>(
         attributes.put("network.peer.address", address.to_string());
         attributes.put("network.peer.port", u32::from(port));
     }
-    Said { event_name: SYSCALL_FAILURE, severity, body: sentence(event, occurrences, window) }
+    let event_name = match event.kind {
+        Kind::Exec => EXEC_FAILURE,
+        Kind::Denial => {
+            attributes.put(
+                "gala_gopher.denial.kind",
+                if event.capability.is_some() { "capability" } else { "errno" },
+            );
+            if let Some(capability) = event.capability {
+                attributes.put("gala_gopher.capability.name", capability);
+            }
+            DENIED
+        }
+        _ => SYSCALL_FAILURE,
+    };
+    Said { event_name, severity, body: sentence(event, occurrences, window) }
 }
 
 /// `curl[4242] connect(10.0.0.5:443) failed: ECONNREFUSED (111), 12 times in 5 s`
@@ -43,5 +64,15 @@ fn sentence(event: &TraceEvent, occurrences: u64, window: Duration) -> String {
     let (comm, call, name) =
         (event.subject.comm.escape_debug(), event.syscall_name(), errno::name(event.errno));
     let times = times(occurrences, window);
-    format!("{comm}[{}] {call}({object}) failed: {name} ({}){times}", event.subject.pid, event.errno)
+    let (pid, errno) = (event.subject.pid, event.errno);
+    match event.kind {
+        Kind::Exec if !object.is_empty() => {
+            format!("{comm}[{pid}] could not execute {object}: {name} ({errno}){times}")
+        }
+        Kind::Denial => {
+            let uid = event.subject.uid;
+            format!("{comm}[{pid}] uid={uid} denied {call}({object}): {name}{times}")
+        }
+        _ => format!("{comm}[{pid}] {call}({object}) failed: {name} ({errno}){times}"),
+    }
 }

@@ -52,6 +52,7 @@ fn compare(call: &Call, made: &Made, record: &Record) -> Result<()> {
         is("thread.name", String::from_utf8_lossy(&comm[..comm.len().min(15)]).into())?;
     }
     is("event.name", record.top("EventName").clone())?;
+    is("event.name", event_name(call).into())?;
     arguments(call, record)?;
 
     let time = record.time()?;
@@ -64,7 +65,10 @@ fn compare(call: &Call, made: &Made, record: &Record) -> Result<()> {
     let severity = [record.top("SeverityText"), record.top("SeverityNumber")];
     ensure!(severity == [&json!(wanted(call).0), &json!(wanted(call).1)], "its severity is {severity:?}");
     let body = record.top("Body").as_str().context("Body is no text")?;
-    ensure!(body.contains(&name) && body.contains(error), "its Body is {body:?}");
+    ensure!(
+        (call.name.starts_with("exec") || body.contains(&name)) && body.contains(error),
+        "its Body is {body:?}"
+    );
     shape(record)
 }
 
@@ -82,6 +86,15 @@ fn arguments(call: &Call, record: &Record) -> Result<()> {
         ensure!(shown == [&json!(address), &json!(port)], "the peer is {shown:?}");
     }
     Ok(())
+}
+
+/// The family decides the name.
+fn event_name(call: &Call) -> &'static str {
+    match (call.name.as_str(), call.errno.1.as_str()) {
+        ("execve" | "execveat", _) => "gala_gopher.exec.failure",
+        (_, "EACCES" | "EPERM") => "gala_gopher.security.denied",
+        _ => "gala_gopher.syscall.failure",
+    }
 }
 
 /// Text and number of the severity.

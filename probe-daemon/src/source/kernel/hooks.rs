@@ -20,20 +20,44 @@ struct Hook {
     tracepoint: &'static str,
     /// What it serves; it attaches where one of these is switched on.
     families: &'static [Kind],
+    /// What the families are without it, where they go on without it.
+    without: Option<&'static str>,
 }
 
-/// All of them. A family whose hooks are several needs each.
-const HOOKS: [Hook; 6] = [
+/// All of them. A family whose hooks are several needs each that does not say otherwise.
+const HOOKS: [Hook; 7] = [
     Hook {
         program: "sys_exit",
         tracepoint: "sys_exit",
         families: &[Kind::Syscall, Kind::Exec, Kind::Denial],
+        without: None,
     },
-    Hook { program: "sched_switch", tracepoint: "sched_switch", families: &[Kind::Offcpu] },
-    Hook { program: "mark_victim", tracepoint: "mark_victim", families: &[Kind::Oom] },
-    Hook { program: "sched_process_exit", tracepoint: "sched_process_exit", families: &[Kind::Exit] },
-    Hook { program: "signal_generate", tracepoint: "signal_generate", families: &[Kind::Exit] },
-    Hook { program: "signal_deliver", tracepoint: "signal_deliver", families: &[Kind::Exit] },
+    Hook {
+        program: "cap_capable",
+        tracepoint: "cap_capable",
+        families: &[Kind::Denial],
+        without: Some("denials do not name the capability that was refused"),
+    },
+    Hook { program: "sched_switch", tracepoint: "sched_switch", families: &[Kind::Offcpu], without: None },
+    Hook { program: "mark_victim", tracepoint: "mark_victim", families: &[Kind::Oom], without: None },
+    Hook {
+        program: "sched_process_exit",
+        tracepoint: "sched_process_exit",
+        families: &[Kind::Exit],
+        without: None,
+    },
+    Hook {
+        program: "signal_generate",
+        tracepoint: "signal_generate",
+        families: &[Kind::Exit],
+        without: Some("ends by a signal do not name its sender"),
+    },
+    Hook {
+        program: "signal_deliver",
+        tracepoint: "signal_deliver",
+        families: &[Kind::Exit],
+        without: Some("ends by a fault do not tell its address"),
+    },
 ];
 
 /// Tracepoints whose first argument is another one on some kernels, with the structure that the program expects.
@@ -71,9 +95,14 @@ impl Links {
                 (None, false) => match self.fits(hook).and_then(|()| attach(bpf, &mut types, hook)) {
                     Ok(link) => self.0.push((hook.program, link)),
                     Err(error) => {
-                        let families = serves.join(", ");
-                        warn!(families, hook = hook.program, "not captured on this kernel: {error}");
-                        refused = Some(error);
+                        let (families, hook, without) = (serves.join(", "), hook.program, hook.without);
+                        match without {
+                            Some(without) => warn!(families, hook, "on this kernel {without}: {error}"),
+                            None => {
+                                warn!(families, hook, "not captured on this kernel: {error}");
+                                refused = Some(error);
+                            }
+                        }
                     }
                 },
                 _ => {}
