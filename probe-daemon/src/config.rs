@@ -45,6 +45,9 @@ const MAX_BYTES: u64 = 1 << 20;
 const FOREIGN_SECTIONS: [&str; 8] =
     ["metric", "meta", "ingress", "egress", "imdb", "web_server", "rest_api_server", "extend_probes"];
 
+/// Where gala-gopher's own probes write, and programs that read theirs look.
+const GALA_TOPIC: &str = "gala_gopher_event";
+
 section! {
     /// The whole configuration.
     pub struct Config {
@@ -58,6 +61,8 @@ section! {
         pub kafka: Kafka = Kafka::default(), Nested::<Kafka>(PhantomData);
         /// Where the channel "logs" writes.
         pub logs: Logs = Logs::default(), Nested::<Logs>(PhantomData);
+        /// What the channel "stdout" writes.
+        pub stdout: Stdout = Stdout::default(), Nested::<Stdout>(PhantomData);
     }
     others FOREIGN_SECTIONS;
     check needs_probes;
@@ -99,7 +104,8 @@ section! {
     pub struct Event {
         /// Where records go: Kafka, files under `logs.event_dir`, or standard output.
         pub out_channel: Vec<Channel> = vec![Channel::Kafka], AnyOf::<Channel>(PhantomData);
-        /// The topic that records are written to.
+        /// The topic that records are written to; left out: `gala-gopher-event`, and with the encoding `"gala"` the
+        /// `gala_gopher_event` of gala-gopher's own probes.
         pub kafka_topic: String = "gala-gopher-event".to_owned(),
             Text { what: "1 to 249 of letters, digits, `.`, `_`, `-`", check: check::topic };
         /// How far the window in which repeats of a failure are counted into one record may grow; 0 never lets it
@@ -111,7 +117,7 @@ section! {
         /// How many failures may repeat at the same time; what comes beyond goes out unfolded. Each takes about 300
         /// bytes of kernel memory.
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
-        /// The form of a record.
+        /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// Failed system calls.
         pub syscall: SyscallEvents = SyscallEvents::default(), Nested::<SyscallEvents>(PhantomData);
@@ -227,9 +233,19 @@ section! {
     pub struct Logs {
         /// Folder of the files of records.
         pub event_dir: PathBuf = PathBuf::from("/var/log/gala-gopher/event"), AbsolutePath;
+        /// The form of a record here; left out: `event.encoding`. Files hold lines, so `"otlp_proto"` is none of them.
+        pub encoding: Option<Encoding> = None, Maybe(one_of::<Encoding>());
     }
     others ["metric_dir", "meta_dir", "debug_dir", "metric_total_size", "event_total_size", "meta_total_size",
         "debug_total_size"];
+}
+
+section! {
+    /// What the channel `"stdout"` writes.
+    pub struct Stdout {
+        /// The form of a record here; left out: `event.encoding`. `"text"` and `"color"` are for people.
+        pub encoding: Option<Encoding> = None, Maybe(one_of::<Encoding>());
+    }
 }
 
 choice! {
@@ -293,8 +309,18 @@ choice! {
 choice! {
     /// The form of a record.
     pub enum Encoding("an encoding that this build writes") {
-        /// One JSON document for each record.
+        /// One JSON document for each record, with the keys of OpenTelemetry's log data model.
         Json = "json",
+        /// What gala-gopher's own probes write, for programs that read theirs.
+        Gala = "gala",
+        /// OTLP/JSON: one `LogsData` with one record.
+        OtlpJson = "otlp_json",
+        /// OTLP/protobuf: one `LogsData` with one record.
+        OtlpProto = "otlp_proto",
+        /// One line for people.
+        Text = "text",
+        /// One short line for people, with the colours of a terminal.
+        Color = "color",
     }
 }
 
@@ -375,12 +401,41 @@ impl Config {
         let mut reader = Reader { errors, foreign: Vec::new(), sections, root, libconfig };
         let mut config = <Self as Section>::read(&mut reader, "", &table);
         config.foreign = std::mem::take(&mut reader.foreign);
+        if config.event.encoding == Encoding::Gala && !tree::has(&table, "event.kafka_topic") {
+            GALA_TOPIC.clone_into(&mut config.event.kafka_topic);
+        }
         for error in further(&config) {
             let place = tree::find(&table, &error.key).unwrap_or(&reader.root);
             let at_key = place.error(&error.key, error.message.as_str());
             reader.errors.push(if error.file.is_empty() { at_key } else { error });
         }
         ConfigErrors::or(reader.errors, config)
+    }
+
+    /// The form of a record in one channel.
+    pub fn encoding(&self, channel: Channel) -> Encoding {
+        let own = match channel {
+            Channel::Kafka => None,
+            Channel::Logs => self.logs.encoding,
+            Channel::Stdout => self.stdout.encoding,
+        };
+        own.unwrap_or(self.event.encoding)
+    }
+
+    /// What cannot be written where it is to go.
+    pub fn check_encodings(&self) -> Vec<ConfigError> {
+        let wrong = |channel: &&Channel| **channel != Channel::Kafka && !self.encoding(**channel).is_line();
+        self.event
+            .out_channel
+            .iter()
+            .filter(wrong)
+            .map(|channel| {
+                let key = format!("{}.encoding", channel.as_str());
+                let message = "\"otlp_proto\" is no text, and this channel writes lines; set it to another encoding, \
+                               such as \"otlp_json\"";
+                ConfigError::about(key, message.to_owned())
+            })
+            .collect()
     }
 
     /// The effective configuration as TOML, with `"***"` in place of every secret.

@@ -82,6 +82,7 @@ fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
             Ok(resolved) => policy = resolved,
             Err(found) => errors = found,
         }
+        errors.extend(config.check_encodings());
         errors.extend(kafka::check(config).err());
         errors
     })?;

@@ -12,7 +12,7 @@ use ulid::{Generator, Overflow, Ulid};
 use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
-    encode::json::Json,
+    encode::Encoder,
     event::{Batch, Event, Observation, TraceEvent},
     fold::{Fold, Folded},
     meter::Meter,
@@ -33,12 +33,33 @@ pub struct Pipeline {
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
-    /// The encoder of the configured encoding.
-    pub encoder: Json,
-    /// One queue for each sink.
-    pub queues: Vec<Queue>,
+    /// Where records go, and in which form.
+    pub routes: Vec<Route>,
     /// Counts the records.
     pub meter: Arc<Meter>,
+}
+
+/// A form, and the sinks that take it: each record is encoded once for all of them.
+pub struct Route {
+    /// Writes the form.
+    pub encoder: Encoder,
+    /// One queue for each sink.
+    pub queues: Vec<Queue>,
+}
+
+impl Route {
+    fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
+        match self.encoder.encode(record) {
+            Ok(bytes) => {
+                let record = Encoded { bytes, event_name: record.said.event_name, occurrences };
+                self.queues.iter().for_each(|queue| queue.offer(record.clone()));
+            }
+            Err(error) => {
+                self.queues.iter().for_each(|queue| queue.refuse(occurrences));
+                error!(%error, "a record is lost: it cannot be encoded");
+            }
+        }
+    }
 }
 
 impl Pipeline {
@@ -92,27 +113,10 @@ impl Pipeline {
             };
             let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, severity, id, observed, clock);
-            let occurrences = folded.occurrences;
-            match self.encoder.encode(&record) {
-                Ok(bytes) => {
-                    self.meter.records.add(1);
-                    self.meter.events.add(occurrences);
-                    self.offer(Encoded { bytes, event_name: record.said.event_name, occurrences });
-                }
-                Err(error) => {
-                    self.meter.malformed.add(occurrences);
-                    error!(%error, "an event is lost: its record cannot be encoded");
-                }
-            }
+            self.meter.records.add(1);
+            self.meter.events.add(folded.occurrences);
+            self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences));
         }
-    }
-
-    fn offer(&self, record: Encoded) {
-        let Some((last, others)) = self.queues.split_last() else { return };
-        for queue in others {
-            queue.offer(record.clone());
-        }
-        last.offer(record);
     }
 }
 

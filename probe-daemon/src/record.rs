@@ -160,6 +160,9 @@ pub struct LogRecord<'a> {
     pub said: Said,
     /// The same for programs.
     pub attributes: Attributes<'a>,
+    /// What the record speaks of beside the host, such as a container: more of OpenTelemetry's Resource. No key of
+    /// the host's is among them.
+    pub resource: Vec<(&'static str, String)>,
 }
 
 impl<'a> LogRecord<'a> {
@@ -180,7 +183,24 @@ impl<'a> LogRecord<'a> {
             Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),
         };
         attributes.put("event.name", said.event_name);
-        Self { timestamp: seen.time, observed, said, attributes }
+        Self { timestamp: seen.time, observed, said, attributes, resource: Vec::new() }
+    }
+
+    /// The attribute of that key.
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.attributes.list.iter().find(|(own, _)| *own == key).map(|(_, value)| value)
+    }
+
+    /// The attribute of that key as people read it; empty where there is none.
+    pub fn shown(&self, key: &str) -> Cow<'_, str> {
+        match self.get(key) {
+            Some(Value::Text(text)) => Cow::Borrowed(text),
+            Some(Value::Int(number)) => Cow::Owned(number.to_string()),
+            Some(Value::Bool(truth)) => Cow::Owned(truth.to_string()),
+            Some(Value::Texts(texts)) => Cow::Owned(texts.join(" ")),
+            Some(Value::Args(args)) => Cow::Owned(args.to_string()),
+            None => Cow::Borrowed(""),
+        }
     }
 }
 

@@ -21,11 +21,11 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{Channel, Config, OnOff},
-    encode::json::Json,
+    config::{Channel, Config, Encoding, OnOff},
+    encode::Encoder,
     fold::Fold,
     meter::Meter,
-    pipeline::{self, Pipeline},
+    pipeline::{self, Pipeline, Route},
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
@@ -76,11 +76,15 @@ pub async fn run(
 
     // Right to left, so that nothing is captured before there is somewhere to put it.
     let mut sinks = JoinSet::new();
-    let mut queues = Vec::new();
+    let mut routes: Vec<(Encoding, Vec<Queue>)> = Vec::new();
     for channel in &config.event.out_channel {
         let meter = meter.sink(channel.as_str());
         let (queue, records) = Queue::new(Arc::clone(&meter));
-        queues.push(queue);
+        let encoding = config.encoding(*channel);
+        match routes.iter_mut().find(|(own, _)| *own == encoding) {
+            Some((_, queues)) => queues.push(queue),
+            None => routes.push((encoding, vec![queue])),
+        }
         match channel {
             Channel::Kafka => {
                 let kafka = KafkaSink::new(config, resource.host_id.clone(), deadline.clone(), meter);
@@ -94,7 +98,7 @@ pub async fn run(
             Channel::Stdout => sinks.spawn(sink::drive(StdoutSink::new(meter), records)),
         };
     }
-    if queues.is_empty() {
+    if routes.is_empty() {
         warn!("event.out_channel names no channel: events are counted and go nowhere");
     }
 
@@ -104,11 +108,13 @@ pub async fn run(
     let kernel = Kernel::attach(&first, Folding { entries })?;
     let (selections, selected) = watch::channel(first);
     let (policies, policy) = watch::channel(Arc::new(policy));
-    let encoder = Json::new(&resource).map_err(|e| StartError::Resource(e.to_string()))?;
+    let route = |(encoding, queues)| Ok(Route { encoder: Encoder::new(encoding, &resource)?, queues });
+    let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
+    let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
-    let pipeline = Pipeline { policy, fold, encoder, queues, meter: Arc::clone(&meter) };
+    let pipeline = Pipeline { policy, fold, routes, meter: Arc::clone(&meter) };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
@@ -170,9 +176,16 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
 /// Whether two configurations differ in families and rules at most, which a running daemon can change.
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
-        let Config { global, probe, event, kafka, logs, foreign: _ } = config.clone();
-        let event = (event.out_channel, event.kafka_topic, event.timeout, event.fold, event.fold_entries);
-        (global, probe, event, kafka, logs)
+        let Config { global, probe, event, kafka, logs, stdout, foreign: _ } = config.clone();
+        let event = (
+            event.out_channel,
+            event.kafka_topic,
+            event.encoding,
+            event.timeout,
+            event.fold,
+            event.fold_entries,
+        );
+        (global, probe, event, kafka, logs, stdout)
     };
     flow(old) == flow(new)
 }

@@ -80,6 +80,11 @@ impl Queue {
         (Self { records, meter }, receiver)
     }
 
+    /// Counts a record that has no form for the sink as lost.
+    pub fn refuse(&self, occurrences: u64) {
+        self.meter.lost_queue.add(occurrences);
+    }
+
     /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
     pub fn offer(&self, record: Encoded) {
         if let Err(TrySendError::Full(record) | TrySendError::Closed(record)) = self.records.try_send(record)

@@ -194,8 +194,8 @@ fn mistakes_in_toml_name_line_key_and_what_would_be_right() {
     );
     check("[global]\ninterval = 5", &["\"interval\" belongs to [[probes]]"]);
     check(
-        "[event]\nencoding = \"otlp_json\"",
-        &["\"otlp_json\" is not an encoding that this build writes (json)"],
+        "[event]\nencoding = \"xml\"",
+        &["\"xml\" is not an encoding that this build writes (json, gala, otlp_json, otlp_proto, text, color)"],
     );
     check("[event.syscall]\nswitch = true", &["true is not a switch; did you mean \"on\"? (on, off)"]);
     check("[event.syscall]\nswitch = \"auto\"", &["\"auto\" is not a switch (on, off)"]);
@@ -457,4 +457,20 @@ fn nesting_is_bounded_in_toml() {
         errors(&text.repeat(200_000));
         errors(&format!("{}{}", &text[..1], text[1..].repeat(200_000)));
     }
+}
+
+#[test]
+fn an_encoding_may_be_that_of_a_channel_and_gala_has_a_topic_of_its_own() {
+    let parse = |text: &str| Config::parse("f", text, &[], Config::check_encodings);
+    let stanza = "[[probes]]\nname = \"event\"\nswitch = \"on\"\n";
+    let config =
+        parse(&format!("{stanza}[event]\nencoding = \"gala\"\n[stdout]\nencoding = \"color\"\n")).unwrap();
+    assert_eq!(config.encoding(Channel::Stdout), Encoding::Color);
+    assert_eq!(config.encoding(Channel::Kafka), Encoding::Gala);
+    assert_eq!(config.event.kafka_topic, "gala_gopher_event");
+    let config = parse(&format!("{stanza}[event]\nencoding = \"gala\"\nkafka_topic = \"mine\"\n")).unwrap();
+    assert_eq!(config.event.kafka_topic, "mine");
+    let wrong = format!("{stanza}[event]\nout_channel = \"logs\"\nencoding = \"otlp_proto\"\n");
+    let errors = parse(&wrong).unwrap_err().to_string();
+    assert!(errors.contains("logs.encoding") && errors.contains("otlp_json"), "{errors}");
 }

@@ -49,6 +49,16 @@ pub(crate) fn find<'a>(table: &'a [Entry], key: &str) -> Option<&'a Place> {
     })
 }
 
+/// Whether a dotted key was written.
+pub(crate) fn has(table: &[Entry], key: &str) -> bool {
+    match key.split_once('.') {
+        Some((section, rest)) => {
+            matches!(get(table, section), Some(Node { value: Value::Table(inner), .. }) if has(inner, rest))
+        }
+        None => get(table, key).is_some(),
+    }
+}
+
 /// Turns offsets into a text into its lines.
 #[derive(Debug)]
 pub(crate) struct Lines {

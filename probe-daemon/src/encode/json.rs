@@ -14,7 +14,7 @@ const CAPACITY: usize = 1536;
 
 /// Encodes records of one host.
 pub struct Json {
-    /// The resource, encoded once.
+    /// The resource of the host, encoded once.
     resource: Box<RawValue>,
 }
 
@@ -38,8 +38,23 @@ impl Json {
     /// None is known: every part of a record is a text, a number or made of those.
     pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
         let mut bytes = Vec::with_capacity(CAPACITY);
-        serde_json::to_writer(&mut bytes, &Record { record, resource: &self.resource })?;
+        let whole;
+        let resource = if record.resource.is_empty() {
+            &self.resource
+        } else {
+            whole = self.resource_with(&record.resource)?;
+            &whole
+        };
+        serde_json::to_writer(&mut bytes, &Record { record, resource })?;
         Ok(bytes.into())
+    }
+
+    /// The resource of the host and of the container on it.
+    fn resource_with(&self, more: &[(&'static str, String)]) -> serde_json::Result<Box<RawValue>> {
+        let host = self.resource.get().trim_end_matches('}');
+        let more = serde_json::to_string(&Object(more.iter().map(|(key, value)| (*key, value)).collect()))?;
+        let comma = if host.ends_with('{') { "" } else { "," };
+        RawValue::from_string(format!("{host}{comma}{}", more.trim_start_matches('{')))
     }
 }
 

@@ -2,13 +2,17 @@
 //!
 //! In: the host's own files, read once at start. Out: a [`Resource`]; what cannot be read is absent.
 
-use std::fs;
+use std::{fs, net::IpAddr};
 
 /// Attributes of the host, in order; no key twice.
 #[derive(Clone, Debug, Default)]
 pub struct Resource {
     /// `host.id`, which is also the key of a Kafka record; none where the host has no machine id.
     pub host_id: Option<String>,
+    /// The system's UUID, from its firmware; none where it has none.
+    pub system_uuid: Option<String>,
+    /// An address of the host, an IPv4 one if there is any; none where it has only the loopback.
+    pub address: Option<IpAddr>,
     /// All attributes, under OpenTelemetry's names.
     pub attributes: Vec<(&'static str, String)>,
 }
@@ -39,8 +43,16 @@ impl Resource {
             ("gala_gopher.dmi.product", read_line("/sys/class/dmi/id/product_name")),
         ];
         let attributes = all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        Self { host_id, attributes }
+        let system_uuid = read_line("/sys/class/dmi/id/product_uuid");
+        Self { host_id, system_uuid, address: address(), attributes }
     }
+}
+
+/// Link-local addresses are left out: they mean nothing on another host.
+fn address() -> Option<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let global = interfaces.iter().filter(|interface| !interface.is_loopback() && !interface.is_link_local());
+    global.map(|interface| interface.ip()).min_by_key(IpAddr::is_ipv6)
 }
 
 fn read_line(path: &str) -> Option<String> {

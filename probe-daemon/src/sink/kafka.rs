@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{Deadline, Encoded, Sink};
 use crate::{
-    config::{Config, ConfigError},
+    config::{Channel, Config, ConfigError, Encoding},
     meter::SinkMeter,
 };
 
@@ -36,6 +36,7 @@ const PURGE_TIME: Duration = Duration::from_secs(1);
 pub struct KafkaSink {
     producer: ThreadedProducer<Reports>,
     topic: String,
+    encoding: Encoding,
     key: Option<String>,
     deadline: Deadline,
     meter: Arc<SinkMeter>,
@@ -121,7 +122,8 @@ impl KafkaSink {
             .set_log_level(RDKafkaLogLevel::Info)
             .create_with_context(Reports { meter: Arc::clone(&meter), trouble: Mutex::new(None) })
             .map_err(|error| error.to_string())?;
-        Ok(Self { producer, topic: config.event.kafka_topic.clone(), key, deadline, meter })
+        let (topic, encoding) = (config.event.kafka_topic.clone(), config.encoding(Channel::Kafka));
+        Ok(Self { producer, topic, encoding, key, deadline, meter })
     }
 
     /// Hands one record to librdkafka, and waits while its queue is full.
@@ -132,8 +134,8 @@ impl KafkaSink {
                 return;
             }
             let headers = OwnedHeaders::new_with_capacity(4)
-                .insert(Header { key: "content-type", value: Some("application/json") })
-                .insert(Header { key: "gg.encoding", value: Some("json") })
+                .insert(Header { key: "content-type", value: Some(self.encoding.content_type()) })
+                .insert(Header { key: "gg.encoding", value: Some(self.encoding.as_str()) })
                 .insert(Header { key: "gg.schema", value: Some("1") })
                 .insert(Header { key: "gg.event", value: Some(record.event_name) });
             // The delivery report brings the number back.

@@ -1,6 +1,6 @@
 //! From registers and captured memory to arguments by name, as typed JSON values.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -77,6 +77,17 @@ impl Args {
     /// The argument of that name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+/// `dir_fd="AT_FDCWD", pathname="/etc/shadow", flags=["O_RDONLY"]`
+impl fmt::Display for Args {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(formatter, "{comma}{name}={value}")?;
+        }
+        Ok(())
     }
 }
 

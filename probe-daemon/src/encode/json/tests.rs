@@ -2,78 +2,28 @@
 
 use std::time::Duration;
 
-use probe_common::{CallPayload, Kind, Payload, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
+use probe_common::{RAW_EVENT_LEN, RawEvent};
 use proptest::prelude::*;
 use serde_json::Value as Document;
 use ulid::Ulid;
-use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
 use crate::{
     clock::Clock,
+    encode::sample::{self, event, host, ring_record},
     event::{Event, Observation, Subject, TraceEvent},
     fold::Folded,
-    policy::{Policy, Process},
     record::cut,
     severity::Severity,
 };
 
-const START: u64 = 5_000_000_000;
-
-/// A ring record of a call, as the kernel side would write it.
-fn ring_record(
-    number: u32,
-    errno: u32,
-    comm: &[u8],
-    registers: [u64; 6],
-    memory: &[(usize, &[u8])],
-) -> Vec<u8> {
-    let mut header = RingHeader::new_zeroed();
-    header.tag = Kind::Syscall.tag();
-    (header.euid, header.parent, header.start_time) = (1000, 4000, START);
-    let head = &mut header.head;
-    (head.pid, head.tid, head.ns_pid) = (4243, 4242, 7);
-    (head.uid, head.gid, head.nr, head.errno) = (1000, 1000, number, errno);
-    (head.ret, head.sid, head.pid_ns) = (errno.wrapping_neg(), 4000, 4_026_531_836);
-    (head.start, head.finish) = (START + 10, START + 10);
-    head.comm[..comm.len()].copy_from_slice(comm);
-    let mut payload = CallPayload::new_zeroed();
-    payload.registers = registers;
-    let mut tail = Vec::new();
-    for &(index, bytes) in memory {
-        payload.captured |= 1 << index;
-        payload.memory_len[index] = u16::try_from(bytes.len()).unwrap();
-        tail.extend_from_slice(bytes);
-    }
-    header.length = u32::try_from(size_of::<RingHeader>() + size_of::<CallPayload>() + tail.len()).unwrap();
-    [header.as_bytes(), payload.as_bytes(), &tail].concat()
-}
-
-fn host() -> Resource {
-    let attributes =
-        [("host.name", "hh131"), ("host.id", "3c4562092d9e4644b08905a2eaefa138"), ("os.type", "linux")];
-    Resource {
-        host_id: Some(attributes[1].1.to_owned()),
-        attributes: attributes.map(|(key, value)| (key, value.to_owned())).into(),
-    }
-}
-
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
 fn encoded(event: TraceEvent) -> Document {
-    let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-    let severity = Policy::built_in().decide(event.nr, event.errno, &process).severity;
-    let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
-    let folded = Folded { seen, occurrences: 1, window: Duration::ZERO };
-    let record = LogRecord::new(&folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
+    let folded = sample::folded(event);
+    let record = sample::record(&folded);
     let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
     assert!(!bytes.contains(&b'\n'));
     serde_json::from_slice(&bytes).unwrap()
-}
-
-fn event(bytes: &[u8]) -> TraceEvent {
-    let record = RingRecord::parse(bytes).unwrap();
-    let Payload::Call(payload, memory) = &record.payload else { panic!("no call") };
-    TraceEvent::from_call(record.kind, &record.header, payload, *memory)
 }
 
 #[test]
