@@ -10,10 +10,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::{
-    event::{End, Event, Exit, Observation},
-    syscall::Abi,
-};
+use crate::event::{End, Event, Exit, Observation};
 
 /// Failures whose windows are open at most; what comes beyond goes out unfolded.
 const CAPACITY: usize = 16 * 1024;
@@ -21,8 +18,9 @@ const CAPACITY: usize = 16 * 1024;
 /// Which failures are repeats of one another.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Key {
-    /// The same call of the same process with the same error: process, table, number, error number.
-    Call(u32, Abi, u32, u32),
+    /// The same call of the same process with the same error: process, slot in the policy,
+    /// number, error number.
+    Call(u32, u32, u32, u32),
     /// Processes of the same name that end in the same way, as in a crash loop: name, end, and for one that seccomp
     /// killed the system call: architecture and number.
     Exit(String, End, Option<(u32, u32)>),
@@ -32,7 +30,7 @@ impl Key {
     /// The key of an event; none where each has its own record.
     fn of(event: &Event) -> Option<Self> {
         match event {
-            Event::Call(call) => Some(Self::Call(call.subject.pid, call.abi, call.nr, call.errno)),
+            Event::Call(call) => Some(Self::Call(call.subject.pid, call.slot, call.nr, call.errno)),
             // The one end that an OOM kill's record is joined with.
             Event::Exit(Exit { oom: Some(_), .. }) => None,
             Event::Exit(exit) => {

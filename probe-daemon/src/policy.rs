@@ -167,7 +167,7 @@ impl Policy {
         !self.conditional.is_empty()
     }
 
-    /// What becomes of this failure of this process; `slot` as [`Syscall::slot`] has it.
+    /// What becomes of this failure of this process; `slot` is that of the call.
     pub fn decide(&self, slot: u32, errno: u32, process: &Process<'_>) -> Decision {
         let row = self.table.get(slot as usize);
         let unknown = Decision { report: true, severity: default_severity(errno), rule: NO_RULE };
@@ -206,7 +206,7 @@ const CLASS: &str = "class:";
 
 /// The slots of calls.
 fn slots(calls: impl IntoIterator<Item = &'static Syscall>) -> Vec<u32> {
-    calls.into_iter().map(Syscall::slot).collect()
+    calls.into_iter().flat_map(Syscall::slots).collect()
 }
 
 /// The slots of a system call or class, or the name that was nearest.

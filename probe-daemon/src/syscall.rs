@@ -24,6 +24,8 @@ pub use kind::{Field, Flags, Kind, Names};
 pub use sockaddr::{SockAddr, UnixName};
 pub use summary::summary;
 
+use probe_common::socketcall_slot;
+
 /// The most arguments that a system call has.
 pub const MAX_ARGS: usize = 6;
 
@@ -45,7 +47,13 @@ pub struct Syscall {
 impl Syscall {
     /// Its slot in the policy of the kernel side.
     pub fn slot(&self) -> u32 {
-        probe_common::syscall_slot(self.abi.code(), self.number)
+        probe_common::syscall_slot(self.abi.code(), self.number, 0)
+    }
+
+    /// The slots of everything that rules about it are about: a 32-bit process may make the same call through
+    /// `socketcall`, and a rule about that is about all calls behind it.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.slot()).chain(i386::behind_socketcall(self).map(socketcall_slot))
     }
 }
 

@@ -30,6 +30,8 @@ pub struct TraceEvent {
     pub abi: Abi,
     /// Its number there.
     pub nr: u32,
+    /// Its slot in the policy; all unknown numbers share one.
+    pub slot: u32,
     /// What kind of failure it is.
     pub kind: Kind,
     /// Who made it.
@@ -74,11 +76,6 @@ impl TraceEvent {
         }
     }
 
-    /// Its slot in the policy, which tells it from every other call.
-    pub fn slot(&self) -> u32 {
-        probe_common::syscall_slot(self.abi.code(), self.nr)
-    }
-
     /// A failed call as the kernel side has it: who and when, its registers, and the memory that was captured.
     pub fn from_call(kind: Kind, header: &RingHeader, payload: &CallPayload, memory: Memory<'_>) -> Self {
         let captured = Captured {
@@ -103,6 +100,7 @@ impl TraceEvent {
             syscall: syscall::lookup(captured.abi, head.nr),
             abi: captured.abi,
             nr: head.nr,
+            slot: probe_common::syscall_slot(captured.abi.code(), head.nr, captured.registers[0]),
             kind,
             subject: header.into(),
             gid: head.gid,

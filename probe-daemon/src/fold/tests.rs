@@ -65,7 +65,7 @@ fn the_same_number_of_another_table_is_another_call() {
     let mut fold = fold(600);
     let mut narrow = seen(1, 2);
     let Event::Call(call) = &mut narrow.event else { panic!("no call") };
-    call.abi = Abi::I386;
+    call.slot = probe_common::I386_FIRST + call.nr;
     assert!(fold.take(seen(1, 2), 1, true, 0).is_some());
     assert!(fold.take(narrow.clone(), 1, true, 0).is_some());
     assert!(fold.take(narrow, 3, false, 1).is_none());

@@ -208,4 +208,11 @@ fn a_rule_is_about_the_32_bit_forms_of_a_call_and_a_32_bit_name_about_itself_alo
     assert!(reports_32(&policy, "lchown32", "EBADF") && reports_32(&policy, "readdir", "EBADF"));
     let text = policy.describe();
     assert!(text.contains("socketcall") && text.contains("64-bit and 32-bit"), "{text}");
+    // A call behind socketcall is that call.
+    let policy = resolve("[[event.syscall.rules]]\nsyscalls = [\"connect\"]\naction = \"drop\"").unwrap();
+    let behind = |call| policy.kernel(&Kind::ALL)[probe_common::socketcall_slot(call) as usize].reports(111);
+    assert!(!behind(3) && behind(2) && behind(9) && behind(99));
+    assert!(
+        !reports(&policy, "connect", "ECONNREFUSED") && reports_32(&policy, "socketcall", "ECONNREFUSED")
+    );
 }

@@ -7,6 +7,8 @@ mod rows;
 
 use std::sync::LazyLock;
 
+use probe_common::{SOCKETCALL, SOCKETCALLS};
+
 use super::{Abi, Arg, Class, Syscall, table};
 
 /// One line of the table.
@@ -48,6 +50,38 @@ macro_rules! entries {
     };
 }
 use entries;
+
+/// The 64-bit calls behind `socketcall`, by its first argument (include/uapi/linux/net.h).
+const BEHIND_SOCKETCALL: [&str; SOCKETCALLS as usize] = [
+    "",
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "sendto",
+    "recvfrom",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
+];
+
+/// Which first arguments of `socketcall` stand for this call; all, for `socketcall` itself.
+pub(super) fn behind_socketcall(call: &Syscall) -> impl Iterator<Item = u32> {
+    let all = call.abi == Abi::I386 && call.number == SOCKETCALL;
+    let of = move |name: &str| all || (call.abi == Abi::X86_64 && call.name == name);
+    (0..).zip(BEHIND_SOCKETCALL).filter(move |(_, name)| of(name)).map(|(number, _)| number)
+}
 
 /// A 32-bit call, and the number of the 64-bit call of which it is a form.
 struct Row {

@@ -68,7 +68,7 @@ fn host() -> Resource {
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
 fn encoded(event: TraceEvent) -> Document {
     let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-    let severity = Policy::built_in().decide(event.slot(), event.errno, &process).severity;
+    let severity = Policy::built_in().decide(event.slot, event.errno, &process).severity;
     let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
     let folded = Folded { seen, occurrences: 1, window: Duration::ZERO };
     let record = LogRecord::new(&folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));

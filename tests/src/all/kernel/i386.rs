@@ -169,7 +169,7 @@ fn one_process_that_makes_both_kinds_of_call_is_counted_apart() -> Result<()> {
 
 #[test]
 fn rules_go_by_name_whatever_the_number() -> Result<()> {
-    let rules = "[[event.syscall.rules]]\nsyscalls = [\"close\", \"getresuid\"]\naction = \"drop\"\n\
+    let rules = "[[event.syscall.rules]]\nsyscalls = [\"close\", \"getresuid\", \"connect\"]\naction = \"drop\"\n\
         [[event.syscall.rules]]\nsyscalls = [\"stat\"]\nseverity = \"FATAL\"\n\
         [[event.syscall.rules]]\nsyscalls = [\"fcntl64\"]\nseverity = \"ERROR\"\n\
         [[event.syscall.rules]]\nsyscalls = [\"openat\"]\nerrnos = [\"ENOENT\"]\naction = \"report\"\n";
@@ -178,6 +178,10 @@ fn rules_go_by_name_whatever_the_number() -> Result<()> {
     let mut calls = NUMBERS.map(narrow).to_vec();
     calls.push(Call::new("openat", 295, absent(), no_file));
     calls.push(Call::new("stat64", 195, vec!["/absent".into(), 0.into()], no_file));
+    // A call behind socketcall is that call; each has a record of its own.
+    for (behind, errno) in [(2, NO_MEMORY), (3, NO_MEMORY), (4, NO_MEMORY), (99, (libc::EINVAL, "EINVAL"))] {
+        calls.push(Call::new("socketcall", 102, vec![behind.into(), 0.into()], errno));
+    }
     // Ordinary, as newfstatat is.
     calls.push(Call::new("fstatat64", 300, absent(), no_file));
     let mut probe = FileDaemon::start(rules)?;
@@ -205,6 +209,9 @@ fn rules_go_by_name_whatever_the_number() -> Result<()> {
         ("fcntl64", "ERROR"),
         ("openat", "INFO"),
         ("stat64", "FATAL"),
+        ("socketcall", "WARN"),
+        ("socketcall", "WARN"),
+        ("socketcall", "WARN"),
     ];
     ensure!(said == wanted.map(|(name, severity)| (name.to_owned(), json!(severity))), "{said:?}");
     probe.finish()?;
