@@ -19,9 +19,12 @@ const NO_FD: (i32, &str) = (libc::EBADF, "EBADF");
 const NO_MEMORY: (i32, &str) = (libc::EFAULT, "EFAULT");
 /// How often a call is repeated.
 const TIMES: u32 = 1_000;
+/// A call's name, and the error with which it fails: number and name.
+type Failure = (&'static str, i32, &'static str);
+
 /// Numbers that both kinds of process have, and that fail when the first argument is -1 and the others are 0: number,
 /// name and error as a 32-bit call, as a 64-bit call.
-const NUMBERS: [(u32, [(&str, i32, &str); 2]); 6] = [
+const NUMBERS: [(u32, [Failure; 2]); 6] = [
     (5, [("open", libc::EFAULT, "EFAULT"), ("fstat", libc::EBADF, "EBADF")]),
     (6, [("close", libc::EBADF, "EBADF"), ("lstat", libc::EFAULT, "EFAULT")]),
     (118, [("fsync", libc::EBADF, "EBADF"), ("getresuid", libc::EFAULT, "EFAULT")]),
@@ -31,7 +34,7 @@ const NUMBERS: [(u32, [(&str, i32, &str); 2]); 6] = [
 ];
 
 /// A 32-bit call with -1 as its first argument.
-fn narrow((number, [(name, errno, error), _]): (u32, [(&str, i32, &str); 2])) -> Call {
+fn narrow((number, [(name, errno, error), _]): (u32, [Failure; 2])) -> Call {
     let args = vec![(-1).into(), 0.into(), 0.into(), 0.into()];
     Call::new(name, number.into(), args, (errno, error))
 }
@@ -76,8 +79,7 @@ fn a_32_bit_program_is_named_by_its_own_table() -> Result<()> {
             NO_FD,
         )
         .shows(3),
-        Call::new("connect", 362, vec![(-1).into(), address.clone().into(), 16.into()], NO_FD)
-            .peer("127.0.0.1", 80),
+        Call::new("connect", 362, vec![(-1).into(), address.into(), 16.into()], NO_FD).peer("127.0.0.1", 80),
         Call::new("socketcall", 102, vec![3.into(), 0.into()], NO_MEMORY).shows("SYS_CONNECT"),
         Call::new("execve", 11, vec![program.into(), 0.into(), 0.into()], (libc::EACCES, "EACCES"))
             .about(program),
@@ -115,7 +117,7 @@ fn told(records: &[Record], pid: i32) -> Result<Told> {
     Ok(told)
 }
 
-fn expected<'a>(abi: &str, calls: impl Iterator<Item = (&'a str, i32, &'a str)>) -> Told {
+fn expected(abi: &str, calls: impl Iterator<Item = Failure>) -> Told {
     let key = |name: &str, error: &str| (abi.to_owned(), name.to_owned(), error.to_owned());
     calls.map(|(name, _, error)| (key(name, error), TIMES.into())).collect()
 }
