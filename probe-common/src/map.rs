@@ -34,6 +34,12 @@ pub const SYSCALL_SLOTS: u32 = 512;
 pub const SYSCALL_OTHER: u32 = SYSCALL_SLOTS - 1;
 /// The first slot of 32-bit system calls.
 pub const I386_FIRST: u32 = SYSCALL_SLOTS;
+/// `socketcall` of 32-bit processes: all socket calls in one, of which the first argument says which.
+pub const SOCKETCALL: u32 = 102;
+/// Calls behind `socketcall`, counted from 1 (include/uapi/linux/net.h); 0 stands for all that there are not.
+pub const SOCKETCALLS: u32 = 21;
+/// The first slot of the calls behind `socketcall`: the last ones of 32-bit calls, far from the numbers in use.
+pub const SOCKETCALL_FIRST: u32 = I386_FIRST + SYSCALL_OTHER - SOCKETCALLS;
 /// The first slot of io_uring's operations.
 pub const IO_URING_FIRST: u32 = I386_FIRST + SYSCALL_SLOTS;
 /// Slots of io_uring's operations: as many as Linux has at most, since an opcode above 127 needs a new layout.
@@ -48,11 +54,23 @@ pub const ERRNO_BITS: u32 = 256;
 /// The offset of a field that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
-/// The slot of [`POLICY`] of a system call; `abi` as in [`CallPayload::abi`].
+/// The slot of [`POLICY`] of a system call; `abi` as in [`CallPayload::abi`], `first` its first argument.
 #[inline(always)]
-pub const fn syscall_slot(abi: u8, number: u32) -> u32 {
-    let slot = if number < SYSCALL_SLOTS { number } else { SYSCALL_OTHER };
-    if abi == I386 { I386_FIRST + slot } else { slot }
+pub const fn syscall_slot(abi: u8, number: u32, first: u64) -> u32 {
+    if abi != I386 {
+        return if number < SYSCALL_SLOTS { number } else { SYSCALL_OTHER };
+    }
+    if number == SOCKETCALL {
+        return socketcall_slot(first as u32);
+    }
+    let slot = I386_FIRST + if number < SYSCALL_SLOTS { number } else { SYSCALL_OTHER };
+    if slot < SOCKETCALL_FIRST { slot } else { I386_FIRST + SYSCALL_OTHER }
+}
+
+/// The slot of [`POLICY`] of a call behind `socketcall`.
+#[inline(always)]
+pub const fn socketcall_slot(call: u32) -> u32 {
+    SOCKETCALL_FIRST + if call < SOCKETCALLS { call } else { 0 }
 }
 
 /// The slot of [`POLICY`] of an io_uring operation.
@@ -295,6 +313,20 @@ mod pod {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::X86_64;
+
+    #[test]
+    fn every_call_has_a_slot_of_its_own_or_that_of_the_unknown() {
+        assert_eq!(syscall_slot(X86_64, SOCKETCALL, 3), SOCKETCALL);
+        assert_eq!(syscall_slot(X86_64, u32::MAX, 0), SYSCALL_OTHER);
+        assert_eq!(syscall_slot(I386, 469, 0), I386_FIRST + 469);
+        let unknown = I386_FIRST + SYSCALL_OTHER;
+        let mut numbers = (SOCKETCALL_FIRST - I386_FIRST..700).chain([u32::MAX]);
+        assert!(numbers.all(|number| syscall_slot(I386, number, 1) == unknown));
+        assert_eq!(syscall_slot(I386, SOCKETCALL, 20), unknown - 1);
+        assert_eq!(syscall_slot(I386, SOCKETCALL, 21), SOCKETCALL_FIRST);
+        assert!(unknown < IO_URING_FIRST);
+    }
 
     #[test]
     fn a_policy_bit_is_set_and_cleared_alone_and_private_errors_never_match() {

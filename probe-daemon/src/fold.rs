@@ -18,22 +18,23 @@ const CAPACITY: usize = 16 * 1024;
 /// Which failures are repeats of one another.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Key {
-    /// The same call of the same process with the same error: process, number, error number.
-    Call(u32, u32, u32),
+    /// The same call of the same process with the same error: process, slot in the policy,
+    /// number, error number.
+    Call(u32, u32, u32, u32),
     /// Processes of the same name that end in the same way, as in a crash loop: name, end, and for one that seccomp
-    /// killed the system call.
-    Exit(String, End, Option<u32>),
+    /// killed the system call: architecture and number.
+    Exit(String, End, Option<(u32, u32)>),
 }
 
 impl Key {
     /// The key of an event; none where each has its own record.
     fn of(event: &Event) -> Option<Self> {
         match event {
-            Event::Call(call) => Some(Self::Call(call.subject.pid, call.nr, call.errno)),
+            Event::Call(call) => Some(Self::Call(call.subject.pid, call.slot, call.nr, call.errno)),
             // The one end that an OOM kill's record is joined with.
             Event::Exit(Exit { oom: Some(_), .. }) => None,
             Event::Exit(exit) => {
-                let syscall = exit.refused.map(|refused| refused.syscall);
+                let syscall = exit.refused.map(|refused| (refused.arch, refused.syscall));
                 Some(Self::Exit(exit.subject.comm.clone(), exit.end, syscall))
             }
             Event::Oom(_) | Event::Offcpu(_) => None,

@@ -154,7 +154,7 @@ impl Context {
         }
         let who =
             Process { comm: &call.subject.comm, uid: call.subject.euid, cgroup: cgroup.path.as_deref() };
-        policy.decide(call.nr, call.errno, &who)
+        policy.decide(call.slot, call.errno, &who)
     }
 
     /// Adds to an event what other events and the host tell of it.

@@ -4,14 +4,14 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use probe_common::{ERRNO_BITS, Kind, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
+use probe_common::{ERRNO_BITS, IO_URING_FIRST, Kind, POLICY_SLOTS, SyscallPolicy};
 
 use crate::{
     config::{Action, ConfigError, Rule, Spanned, SyscallEvents},
     errno,
     nearest::nearest,
     severity::Severity,
-    syscall::{self, Class},
+    syscall::{self, Class, Syscall},
 };
 
 mod describe;
@@ -39,9 +39,12 @@ pub struct Decision {
     pub report: bool,
     /// How grave it is.
     pub severity: Severity,
-    /// The place of the rule that says so; what has none comes after all rules.
-    rule: usize,
+    /// The place of the rule that says so, or [`NO_RULE`]. There are many decisions, so it is kept small.
+    rule: u32,
 }
+
+/// What no rule says comes after all rules.
+const NO_RULE: u32 = u32::MAX;
 
 /// A rule about some processes.
 #[derive(Clone, Debug)]
@@ -64,7 +67,7 @@ impl Policy {
         let mut policy = Self::built_in();
         // The first rule that matches wins, so the last is applied first.
         for (place, rule) in events.rules.iter().enumerate().rev() {
-            policy.apply(place, rule, &mut errors);
+            policy.apply(u32::try_from(place).unwrap_or(NO_RULE - 1), rule, &mut errors);
         }
         policy.conditional.reverse();
         policy.resolve_kernel();
@@ -77,16 +80,19 @@ impl Policy {
             std::array::from_fn(|errno| Decision {
                 report: errno != 0,
                 severity: default_severity(errno as u32),
-                rule: usize::MAX,
+                rule: NO_RULE,
             })
         };
-        let kernel = (0..SYSCALL_SLOTS).map(capture).collect();
-        let mut policy =
-            Self { kernel, table: (0..SYSCALL_SLOTS).map(row).collect(), conditional: Vec::new() };
+        let mut kernel = vec![SyscallPolicy::default(); POLICY_SLOTS as usize];
+        for call in syscall::both() {
+            if let Some(policy) = kernel.get_mut(call.slot() as usize) {
+                *policy = capture(call);
+            }
+        }
+        let mut policy = Self { kernel, table: CALLS.map(row).collect(), conditional: Vec::new() };
         for line in &ORDINARY {
-            let named = line.syscalls.iter().filter_map(|name| Some(syscall::parse(name)?.number));
-            let slots: Vec<u32> =
-                if line.syscalls.is_empty() { (0..SYSCALL_SLOTS).collect() } else { named.collect() };
+            let named = line.syscalls.iter().flat_map(|name| slots(syscall::named(name)));
+            let slots: Vec<u32> = if line.syscalls.is_empty() { CALLS.collect() } else { named.collect() };
             let errnos = line.errnos.iter().filter_map(|name| errno::parse(name));
             for (slot, errno) in slots.iter().flat_map(|slot| errnos.clone().map(|errno| (*slot, errno))) {
                 if let Some(decision) = policy.decided(slot, errno) {
@@ -100,8 +106,8 @@ impl Policy {
         policy
     }
 
-    fn apply(&mut self, place: usize, rule: &Rule, errors: &mut Vec<ConfigError>) {
-        let slots = numbers(&rule.syscalls, 0..SYSCALL_SLOTS, "system call", errors, call_numbers);
+    fn apply(&mut self, place: u32, rule: &Rule, errors: &mut Vec<ConfigError>) {
+        let slots = numbers(&rule.syscalls, CALLS, "system call", errors, call_slots);
         let errnos = numbers(&rule.errnos, 1..ERRNO_BITS, "error", errors, errno_numbers);
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
         let report = rule.action == Action::Report;
@@ -143,8 +149,7 @@ impl Policy {
         }
     }
 
-    /// What the kernel side needs to report these families: one entry for each system call number, the last for all
-    /// unknown ones.
+    /// What the kernel side needs to report these families: one entry for each slot of the policy map.
     pub fn kernel(&self, families: &[Kind]) -> Vec<SyscallPolicy> {
         let mut kernel = self.kernel.clone();
         for policy in &mut kernel {
@@ -162,11 +167,10 @@ impl Policy {
         !self.conditional.is_empty()
     }
 
-    /// What becomes of this failure of this process.
-    pub fn decide(&self, number: u32, errno: u32, process: &Process<'_>) -> Decision {
-        let slot = number.min(SYSCALL_OTHER);
+    /// What becomes of this failure of this process; `slot` is that of the call.
+    pub fn decide(&self, slot: u32, errno: u32, process: &Process<'_>) -> Decision {
         let row = self.table.get(slot as usize);
-        let unknown = Decision { report: true, severity: default_severity(errno), rule: usize::MAX };
+        let unknown = Decision { report: true, severity: default_severity(errno), rule: NO_RULE };
         let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
         let before = self.conditional.iter().filter(|rule| rule.decision.rule < decision.rule);
         let mut about = before.filter(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno));
@@ -178,12 +182,14 @@ impl Policy {
     }
 }
 
+/// The slots of system calls, known and unknown, of 64-bit and of 32-bit processes.
+const CALLS: std::ops::Range<u32> = 0..IO_URING_FIRST;
+
 /// What the kernel side captures of a call; no error is an event yet.
-fn capture(number: u32) -> SyscallPolicy {
-    let plan = syscall::capture(number);
+fn capture(call: &Syscall) -> SyscallPolicy {
+    let plan = syscall::capture(call.abi, call.number);
     let (sockaddr, sockaddr_len) = plan.sockaddr.map_or((0, 0), |(at, len)| (at + 1, len));
-    let executes = syscall::lookup(number).is_some_and(|call| ["execve", "execveat"].contains(&call.name));
-    let exec = u8::from(executes);
+    let exec = u8::from(["execve", "execveat"].contains(&call.name));
     SyscallPolicy { strings: plan.strings, sockaddr, sockaddr_len, exec, ..Default::default() }
 }
 
@@ -198,19 +204,24 @@ fn default_severity(errno: u32) -> Severity {
 /// Starts the name of a class in a list of names.
 const CLASS: &str = "class:";
 
-/// The numbers of a system call or class, or the name that was nearest.
-fn call_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
+/// The slots of calls.
+fn slots(calls: impl IntoIterator<Item = &'static Syscall>) -> Vec<u32> {
+    calls.into_iter().flat_map(Syscall::slots).collect()
+}
+
+/// The slots of a system call or class, or the name that was nearest.
+fn call_slots(name: &str) -> Result<Vec<u32>, Option<String>> {
     match name.strip_prefix(CLASS) {
         Some(class) => match Class::parse(class) {
-            Some(class) => Ok(syscall::class_members(class).map(|call| call.number).collect()),
+            Some(class) => Ok(slots(syscall::class_members(class))),
             None => {
                 let names = Class::ALL.map(Class::name);
                 Err(nearest(class, names).map(|near| format!("{CLASS}{near}")))
             }
         },
-        None => match syscall::parse(name) {
-            Some(call) => Ok(vec![call.number]),
-            None => Err(syscall::nearest(name).map(str::to_owned)),
+        None => match syscall::named(name) {
+            calls if calls.is_empty() => Err(syscall::nearest(name).map(str::to_owned)),
+            calls => Ok(slots(calls)),
         },
     }
 }

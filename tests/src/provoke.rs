@@ -10,6 +10,7 @@ use rustix::process::{WaitOptions, waitpid};
 
 mod child;
 mod flood;
+pub mod i386;
 mod table;
 mod world;
 

@@ -73,6 +73,6 @@ pub fn folded(event: TraceEvent) -> Folded {
 pub fn record(folded: &Folded) -> LogRecord<'_> {
     let Event::Call(event) = &folded.seen.event else { panic!("no call") };
     let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-    let severity = Policy::built_in().decide(event.nr, event.errno, &process).severity;
+    let severity = Policy::built_in().decide(event.slot, event.errno, &process).severity;
     LogRecord::new(folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0))
 }

@@ -14,7 +14,7 @@ use super::{
     sample::{event, folded, host, record, ring_record},
     text::Text,
 };
-use crate::{config::Encoding, fold::Folded, record::LogRecord};
+use crate::{config::Encoding, fold::Folded, record::LogRecord, syscall::Abi};
 
 /// `cat` may not open `/etc/shadow`.
 fn denied() -> Folded {
@@ -164,7 +164,7 @@ proptest! {
         registers: [u64; 6],
         memory in proptest::collection::vec(any::<u8>(), 0..600),
     ) {
-        let plan = crate::syscall::capture(number);
+        let plan = crate::syscall::capture(Abi::X86_64, number);
         let strings: Vec<(usize, &[u8])> =
             (0..6).filter(|index| plan.strings & 1 << index != 0).map(|index| (index, &memory[..])).collect();
         let folded = folded(event(&ring_record(number, errno, &comm, registers, &strings)));

@@ -15,7 +15,7 @@ use zerocopy::FromZeros;
 use super::Subject;
 use crate::{
     capability, errno,
-    syscall::{self, Args, Captured, Class, SockAddr, Syscall},
+    syscall::{self, Abi, Args, Captured, Class, SockAddr, Syscall},
 };
 
 /// A system call that failed.
@@ -26,8 +26,12 @@ use crate::{
 pub struct TraceEvent {
     /// The system call; none where this build does not know its number.
     pub syscall: Option<&'static Syscall>,
-    /// Its number.
+    /// Whose call it is.
+    pub abi: Abi,
+    /// Its number there.
     pub nr: u32,
+    /// Its slot in the policy; all unknown numbers share one.
+    pub slot: u32,
     /// What kind of failure it is.
     pub kind: Kind,
     /// Who made it.
@@ -74,7 +78,12 @@ impl TraceEvent {
 
     /// A failed call as the kernel side has it: who and when, its registers, and the memory that was captured.
     pub fn from_call(kind: Kind, header: &RingHeader, payload: &CallPayload, memory: Memory<'_>) -> Self {
-        let captured = Captured { registers: payload.registers, memory, truncated: payload.truncated };
+        let captured = Captured {
+            abi: Abi::of(payload.abi),
+            registers: payload.registers,
+            memory,
+            truncated: payload.truncated,
+        };
         let mut event = Self::new(kind, header, &captured);
         // The kernel asks for CAP_SYS_ADMIN at every mapping, to learn how much memory it may promise; that
         // is never why a mapping is refused.
@@ -88,8 +97,10 @@ impl TraceEvent {
     fn new(kind: Kind, header: &RingHeader, captured: &Captured<'_>) -> Self {
         let head = &header.head;
         Self {
-            syscall: syscall::lookup(head.nr),
+            syscall: syscall::lookup(captured.abi, head.nr),
+            abi: captured.abi,
             nr: head.nr,
+            slot: probe_common::syscall_slot(captured.abi.code(), head.nr, captured.registers[0]),
             kind,
             subject: header.into(),
             gid: head.gid,
@@ -111,10 +122,11 @@ impl TraceEvent {
 }
 
 impl From<&RawEvent> for TraceEvent {
-    /// The full form does not say which arguments are strings: the system call's own description does.
+    /// The full form does not say which arguments are strings: the system call's own description does. Nor does it
+    /// say whose number it is: that of a 64-bit process.
     fn from(event: &RawEvent) -> Self {
-        let plan = syscall::capture(event.head.nr);
-        let mut captured = Captured { registers: [0; 6], memory: [None; 6], truncated: 0 };
+        let plan = syscall::capture(Abi::X86_64, event.head.nr);
+        let mut captured = Captured::default();
         for index in 0..probe_common::ARG_COUNT {
             captured.registers[index] = event.register(index).unwrap_or_default();
         }

@@ -61,6 +61,18 @@ fn a_timeout_of_zero_never_grows() {
 }
 
 #[test]
+fn the_same_number_of_another_table_is_another_call() {
+    let mut fold = fold(600);
+    let mut narrow = seen(1, 2);
+    let Event::Call(call) = &mut narrow.event else { panic!("no call") };
+    call.slot = probe_common::I386_FIRST + call.nr;
+    assert!(fold.take(seen(1, 2), 1, true, 0).is_some());
+    assert!(fold.take(narrow.clone(), 1, true, 0).is_some());
+    assert!(fold.take(narrow, 3, false, 1).is_none());
+    assert_eq!(told(&fold.sweep(6 * SECOND)), [(3, 5)]);
+}
+
+#[test]
 fn an_event_from_the_ring_replaces_what_a_count_alone_knew() {
     let mut fold = fold(600);
     let mut known = seen(1, 2);

@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::{Decision, ORDINARY, Policy};
-use crate::{errno, severity::Severity, syscall};
+use crate::{
+    errno,
+    severity::Severity,
+    syscall::{self, Abi, Syscall},
+};
 
 impl Policy {
     /// The table that the rules came to.
@@ -17,7 +21,9 @@ impl Policy {
                 if line.syscalls.is_empty() { "every call".to_owned() } else { line.syscalls.join(", ") };
             text.push_str(&format!("#   {} of {calls}: {}\n", line.errnos.join(", "), line.why));
         }
-        text.push_str("# What it comes to with the rules of this file:\n");
+        text.push_str(
+            "# What it comes to with the rules of this file, for 64-bit and 32-bit (i386) calls alike:\n",
+        );
         let groups = self.groups();
         let most = groups.values().map(Vec::len).max();
         let (rest, some): (Vec<_>, Vec<_>) = groups.iter().partition(|(_, calls)| Some(calls.len()) == most);
@@ -39,8 +45,10 @@ impl Policy {
     /// Calls that are treated alike, by what is said of them.
     fn groups(&self) -> BTreeMap<String, Vec<&'static str>> {
         let mut groups: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
-        for call in syscall::all() {
-            let Some(row) = self.table.get(call.number as usize) else { continue };
+        // A name that both tables have is treated alike in both.
+        let told_once = |call: &&Syscall| call.abi == Abi::X86_64 || syscall::parse(call.name).is_none();
+        for call in syscall::both().filter(told_once) {
+            let Some(row) = self.table.get(call.slot() as usize) else { continue };
             let said: Vec<(u32, &Decision)> = (1..=errno::LAST).zip(row.iter().skip(1)).collect();
             groups.entry(describe(&said)).or_default().push(call.name);
         }
@@ -65,7 +73,7 @@ fn describe(row: &[(u32, &Decision)]) -> String {
     };
     for severity in Severity::ALL.into_iter().filter(|severity| *severity != Severity::Warn) {
         let ruled = names(&|decision| {
-            decision.report && decision.severity == severity && decision.rule != usize::MAX
+            decision.report && decision.severity == severity && decision.rule != super::NO_RULE
         });
         if !ruled.is_empty() {
             said.push_str(&format!("; {} as {}", ruled.join(", "), severity.text()));

@@ -1,13 +1,19 @@
 //! What rules come to, for every call, error and process.
 
+use probe_common::{I386_FIRST, SYSCALL_OTHER};
+
 use super::*;
-use crate::config::Config;
+use crate::{config::Config, syscall::Abi};
 
 const NOBODY: Process<'_> = Process { comm: "", uid: 0, cgroup: None };
 
+/// The slot of a 64-bit call.
+fn slot(call: &str) -> usize {
+    syscall::parse(call).unwrap().slot() as usize
+}
+
 fn reports(policy: &Policy, call: &str, error: &str) -> bool {
-    let number = syscall::parse(call).unwrap().number;
-    policy.kernel(&Kind::ALL)[number as usize].reports(errno::parse(error).unwrap().into())
+    policy.kernel(&Kind::ALL)[slot(call)].reports(errno::parse(error).unwrap().into())
 }
 
 fn resolve(rules: &str) -> Result<Policy, Vec<ConfigError>> {
@@ -18,7 +24,7 @@ fn resolve(rules: &str) -> Result<Policy, Vec<ConfigError>> {
 #[test]
 fn every_name_of_the_built_in_table_exists() {
     for line in &ORDINARY {
-        line.syscalls.iter().for_each(|name| assert!(syscall::parse(name).is_some(), "{name}"));
+        line.syscalls.iter().for_each(|name| assert!(!syscall::named(name).is_empty(), "{name}"));
         line.errnos.iter().for_each(|name| assert!(errno::parse(name).is_some(), "{name}"));
     }
 }
@@ -35,7 +41,9 @@ fn flow_control_is_dropped_and_the_rest_is_reported() {
     {
         assert!(reports(&policy, call, error), "{call} {error}");
     }
-    assert!(policy.kernel(&Kind::ALL)[SYSCALL_OTHER as usize].reports(38), "an unknown call's ENOSYS");
+    for unknown in [SYSCALL_OTHER, I386_FIRST + SYSCALL_OTHER] {
+        assert!(policy.kernel(&Kind::ALL)[unknown as usize].reports(38), "an unknown call's ENOSYS");
+    }
 }
 
 #[test]
@@ -55,7 +63,7 @@ fn the_first_rule_wins_over_later_ones_and_over_the_built_in_table() {
     assert!(!reports(&policy, "openat", "EACCES"));
     assert!(!reports(&policy, "read", "EBADF"));
     assert!(!reports(&policy, "open", "ENOENT"));
-    let openat = syscall::parse("openat").unwrap().number;
+    let openat = syscall::parse("openat").unwrap().slot();
     let severity = |number, errno| policy.decide(number, errno, &NOBODY).severity;
     assert_eq!(severity(openat, 2), Severity::Info, "opted in");
     assert_eq!(severity(openat, 13), Severity::Warn);
@@ -66,8 +74,7 @@ fn the_first_rule_wins_over_later_ones_and_over_the_built_in_table() {
 fn a_family_that_is_off_is_not_sent() {
     let policy = Policy::built_in();
     let reports = |families: &[Kind], call: &str, error: &str| {
-        let number = syscall::parse(call).unwrap().number as usize;
-        policy.kernel(families)[number].reports(errno::parse(error).unwrap().into())
+        policy.kernel(families)[slot(call)].reports(errno::parse(error).unwrap().into())
     };
     assert!(reports(&[Kind::Denial], "openat", "EACCES") && !reports(&[Kind::Denial], "openat", "EIO"));
     assert!(reports(&[Kind::Exec], "execve", "EACCES") && !reports(&[Kind::Exec], "openat", "EACCES"));
@@ -124,7 +131,7 @@ fn rules_about_processes_keep_their_place() {
     let who = |comm, uid, cgroup| Process { comm, uid, cgroup };
     let decide = |call: &str, error: &str, process: Process<'_>| {
         let decision =
-            policy.decide(syscall::parse(call).unwrap().number, errno::parse(error).unwrap(), &process);
+            policy.decide(syscall::parse(call).unwrap().slot(), errno::parse(error).unwrap(), &process);
         (decision.report, decision.severity)
     };
     assert_eq!(decide("read", "EIO", who("noisy1", 0, None)), (true, Severity::Fatal), "the first rule wins");
@@ -145,4 +152,67 @@ fn all_unknown_names_are_errors_with_the_nearest_right_one() {
     assert_eq!(errors.len(), 2, "{text:?}");
     assert!(text[0].starts_with("test.conf:4: event.syscall.rules"), "{text:?}");
     assert!(text[0].contains("did you mean \"openat\"") && text[1].contains("\"ENOENT\""), "{text:?}");
+}
+
+/// Of this 32-bit call.
+fn reports_32(policy: &Policy, call: &str, error: &str) -> bool {
+    let call = syscall::both().find(|row| row.abi == Abi::I386 && row.name == call).unwrap();
+    policy.kernel(&Kind::ALL)[call.slot() as usize].reports(errno::parse(error).unwrap().into())
+}
+
+#[test]
+fn the_built_in_table_is_about_32_bit_calls_too() {
+    let policy = Policy::built_in();
+    assert_eq!(policy.kernel(&Kind::ALL).len(), POLICY_SLOTS as usize);
+    for (call, error) in [
+        ("openat", "ENOENT"),
+        ("stat64", "ENOENT"),
+        ("fstatat64", "ENOTDIR"),
+        ("waitpid", "ECHILD"),
+        ("futex_time64", "ETIMEDOUT"),
+        ("socketcall", "EAGAIN"),
+        ("ipc", "EINTR"),
+    ] {
+        assert!(!reports_32(&policy, call, error), "{call} {error}");
+    }
+    for (call, error) in
+        [("_llseek", "ESPIPE"), ("socketcall", "ECONNREFUSED"), ("unlink", "ENOENT"), ("chown32", "EPERM")]
+    {
+        assert!(reports_32(&policy, call, error), "{call} {error}");
+    }
+    let kernel = policy.kernel(&Kind::ALL);
+    let execs: Vec<_> = syscall::both().filter(|call| kernel[call.slot() as usize].exec == 1).collect();
+    let execs: Vec<_> = execs.iter().map(|call| (call.abi, call.name)).collect();
+    let both = |abi| [(abi, "execve"), (abi, "execveat")];
+    assert_eq!(execs[..2], both(Abi::X86_64));
+    assert_eq!(execs[2..], both(Abi::I386));
+}
+
+#[test]
+fn a_rule_is_about_the_32_bit_forms_of_a_call_and_a_32_bit_name_about_itself_alone() {
+    let policy = resolve(
+        r#"
+        [[event.syscall.rules]]
+        syscalls = ["fcntl", "mmap2", "class:network"]
+        action = "drop"
+        "#,
+    )
+    .unwrap();
+    for (call, expect) in
+        [("fcntl", false), ("fcntl64", false), ("mmap2", false), ("mmap", true), ("socketcall", false)]
+    {
+        assert_eq!(reports_32(&policy, call, "EBADF"), expect, "{call}");
+    }
+    assert!(reports(&policy, "mmap", "EBADF") && !reports(&policy, "fcntl", "EBADF"));
+    // The same number is another call.
+    assert!(reports_32(&policy, "lchown32", "EBADF") && reports_32(&policy, "readdir", "EBADF"));
+    let text = policy.describe();
+    assert!(text.contains("socketcall") && text.contains("64-bit and 32-bit"), "{text}");
+    // A call behind socketcall is that call.
+    let policy = resolve("[[event.syscall.rules]]\nsyscalls = [\"connect\"]\naction = \"drop\"").unwrap();
+    let behind = |call| policy.kernel(&Kind::ALL)[probe_common::socketcall_slot(call) as usize].reports(111);
+    assert!(!behind(3) && behind(2) && behind(9) && behind(99));
+    assert!(
+        !reports(&policy, "connect", "ECONNREFUSED") && reports_32(&policy, "socketcall", "ECONNREFUSED")
+    );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use probe_common::Kind;
 
 use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut, times};
-use crate::{errno, event::TraceEvent, severity::Severity};
+use crate::{errno, event::TraceEvent, severity::Severity, syscall::Abi};
 
 /// `EventName` of a system call that failed.
 pub const SYSCALL_FAILURE: &str = "gala_gopher.syscall.failure";
@@ -27,6 +27,9 @@ pub fn say<'a>(
     attributes.put("error.type", errno::name(event.errno));
     attributes.put("gala_gopher.syscall.name", event.syscall_name());
     attributes.put("gala_gopher.syscall.number", event.nr);
+    if event.abi != Abi::X86_64 {
+        attributes.put("gala_gopher.syscall.abi", event.abi.name());
+    }
     attributes.put("gala_gopher.syscall.errno", event.errno);
     attributes.put("gala_gopher.syscall.return", event.ret);
     attributes.put("gala_gopher.syscall.args", Value::Args(&event.args));

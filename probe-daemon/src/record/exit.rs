@@ -6,7 +6,7 @@ use super::{Attributes, Said, VALUE_LEN, cgroup, cut, times};
 use crate::{
     event::{End, Exit, Fault, Refused},
     severity::Severity,
-    syscall,
+    syscall::{self, Abi},
 };
 
 /// `EventName` of an end that was not asked for.
@@ -22,7 +22,7 @@ mod signal {
 }
 
 /// Of `AUDIT_ARCH_*` of include/uapi/linux/audit.h.
-const ARCHES: [(u32, &str); 2] = [(0xC000_003E, "x86_64"), (0x4000_0003, "i386")];
+const ARCHES: [(u32, Abi); 2] = [(0xC000_003E, Abi::X86_64), (0x4000_0003, Abi::I386)];
 
 /// Says what happened.
 pub fn say<'a>(event: &'a Exit, occurrences: u64, window: Duration, attributes: &mut Attributes<'a>) -> Said {
@@ -108,9 +108,8 @@ fn say_fault<'a>(fault: &'a Fault, signal: u32, attributes: &mut Attributes<'a>)
 }
 
 fn say_refused(refused: &Refused, attributes: &mut Attributes<'_>) -> String {
-    let arch = ARCHES.into_iter().find(|(number, _)| *number == refused.arch).map(|(_, name)| name);
-    // Numbers of other tables mean other calls.
-    let known = arch.filter(|arch| *arch == "x86_64").and_then(|_| syscall::lookup(refused.syscall));
+    let arch = ARCHES.into_iter().find(|(number, _)| *number == refused.arch).map(|(_, abi)| abi);
+    let known = arch.and_then(|abi| syscall::lookup(abi, refused.syscall));
     let name = match known {
         Some(call) => Cow::Borrowed(call.name),
         None => Cow::Owned(format!("syscall_{}", refused.syscall)),
@@ -122,7 +121,7 @@ fn say_refused(refused: &Refused, attributes: &mut Attributes<'_>) -> String {
     attributes.put("gala_gopher.syscall.name", name);
     attributes.put("gala_gopher.syscall.number", refused.syscall);
     match arch {
-        Some(arch) => attributes.put("gala_gopher.seccomp.arch", arch),
+        Some(abi) => attributes.put("gala_gopher.seccomp.arch", abi.name()),
         None => attributes.put("gala_gopher.seccomp.arch", format!("{:#x}", refused.arch)),
     }
     body

@@ -9,7 +9,7 @@ use super::flag::{name_of, signal_name};
 use super::kind::{Kind, Names};
 use super::names::file::STATUS;
 use super::names::net::{INET_PROTOCOL, IP_OPTION, IPV6_OPTION, NETLINK_PROTOCOL, SOCKET_OPTION, TCP_OPTION};
-use super::{MAX_ARGS, SockAddr, capture, lookup};
+use super::{Abi, MAX_ARGS, SockAddr, capture, lookup};
 
 /// The descriptor that stands for the working directory.
 const AT_FDCWD: i32 = -100;
@@ -19,6 +19,8 @@ const CREATES: u64 = 0x40 | 0x40_0000;
 /// What was seen of a call's arguments.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Captured<'a> {
+    /// Whose call it is.
+    pub abi: Abi,
     /// The argument registers.
     pub registers: [u64; MAX_ARGS],
     /// The user memory behind an argument, where it was asked for and could be read.
@@ -99,7 +101,7 @@ impl Serialize for Args {
 
 /// Decodes the arguments of a call; of an unknown call, the registers as `arg0` to `arg5`.
 pub fn decode(number: u32, captured: &Captured<'_>) -> Args {
-    let Some(call) = lookup(number) else {
+    let Some(call) = lookup(captured.abi, number) else {
         return Args(
             RAW.into_iter().zip(captured.registers).map(|(name, register)| (name, hex(register))).collect(),
         );
@@ -110,14 +112,14 @@ pub fn decode(number: u32, captured: &Captured<'_>) -> Args {
 
 /// The first path of a call that could be read.
 pub fn path(number: u32, captured: &Captured<'_>) -> Option<String> {
-    let args = lookup(number)?.args.iter().enumerate();
+    let args = lookup(captured.abi, number)?.args.iter().enumerate();
     let mut paths = args.filter(|(_, arg)| arg.kind == Kind::Path);
     paths.find_map(|(index, _)| captured.text(index)).map(Cow::into_owned)
 }
 
 /// The socket address that a call names.
 pub fn peer(number: u32, captured: &Captured<'_>) -> Option<SockAddr> {
-    let (index, len) = capture(number).sockaddr?;
+    let (index, len) = capture(captured.abi, number).sockaddr?;
     captured.address(usize::from(index), len)
 }
 
@@ -130,7 +132,10 @@ pub(super) fn value(kind: Kind, index: usize, captured: &Captured<'_>) -> Option
     Some(match kind {
         Kind::Int | Kind::Fd | Kind::Pid => int.into(),
         Kind::Uint => (register as u32).into(),
+        Kind::Long if captured.abi == Abi::I386 => int.into(),
         Kind::Long => (register as i64).into(),
+        Kind::Split { high } => (other(high) << 32 | u64::from(register as u32)).cast_signed().into(),
+        Kind::HighHalf => return None,
         Kind::Size => i64::try_from(register).map_or_else(|_| hex(register), Value::from),
         Kind::Hex => hex(register),
         Kind::Pointer => pointer(register),

@@ -10,8 +10,15 @@ pub enum Kind {
     Int,
     /// An unsigned 32-bit number.
     Uint,
-    /// A signed 64-bit number.
+    /// A C `long`: a signed number of 64 bits, or of 32 in a 32-bit call.
     Long,
+    /// A signed 64-bit number of a 32-bit call, whose lower half is in this register.
+    Split {
+        /// Index of the argument that holds its upper half.
+        high: u8,
+    },
+    /// The upper half of a number that another argument tells whole.
+    HighHalf,
     /// An unsigned 64-bit number, usually a length in bytes.
     Size,
     /// A number that people read in hexadecimal, or one whose meaning another argument decides.

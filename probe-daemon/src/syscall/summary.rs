@@ -10,7 +10,7 @@ use super::{Arg, Captured, Class, SockAddr, Syscall, lookup};
 /// `read(fd 7)`: the address if the call has one, else its paths, else its descriptors, processes, operations
 /// and names, else its flags.
 pub fn summary(number: u32, captured: &Captured<'_>) -> Option<String> {
-    let call = lookup(number)?;
+    let call = lookup(captured.abi, number)?;
     let mut words = [addresses, paths, operands, flags].into_iter().map(|words| words(call, captured));
     words.find(|words| !words.is_empty()).map(|words| words.join(", "))
 }

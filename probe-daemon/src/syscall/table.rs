@@ -11,6 +11,7 @@ use super::Syscall;
 macro_rules! calls {
     ($($number:literal $name:ident $class:ident ($($arg:ident: $kind:expr),*);)*) => {
         pub(super) static ROWS: &[Syscall] = &[$(Syscall {
+            abi: $crate::syscall::Abi::X86_64,
             number: $number,
             name: stringify!($name),
             class: $crate::syscall::Class::$class,

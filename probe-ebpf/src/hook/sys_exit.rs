@@ -67,7 +67,11 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     }
     let status: u32 = Object::current_task().load(global(&OFFSETS.task_status));
     let abi = if status & TS_COMPAT == 0 { X86_64 } else { I386 };
-    let slot = syscall_slot(abi, nr);
+    let slot = match abi {
+        // SAFETY: as above.
+        I386 => syscall_slot(I386, nr, unsafe { regs.add(ARGUMENTS_32[0]).cast::<u64>().read_volatile() }),
+        _ => syscall_slot(X86_64, nr, 0),
+    };
     let Some(policy) = POLICY.get(slot) else { return };
     if !reports(policy, errno) {
         return;

@@ -18,6 +18,8 @@ mod exit;
 mod folding;
 #[path = "kernel/hostile.rs"]
 mod hostile;
+#[path = "kernel/i386.rs"]
+mod i386;
 #[path = "kernel/lifecycle.rs"]
 mod lifecycle;
 #[path = "kernel/offcpu.rs"]

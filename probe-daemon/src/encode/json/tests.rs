@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probe_common::{RAW_EVENT_LEN, RawEvent};
+use probe_common::{CallPayload, I386, RAW_EVENT_LEN, RawEvent, RingHeader};
 use proptest::prelude::*;
 use serde_json::Value as Document;
 use ulid::Ulid;
@@ -15,7 +15,14 @@ use crate::{
     fold::Folded,
     record::cut,
     severity::Severity,
+    syscall::Abi,
 };
+
+/// The same call by a 32-bit process.
+fn narrow(mut record: Vec<u8>) -> Vec<u8> {
+    record[size_of::<RingHeader>() + std::mem::offset_of!(CallPayload, abi)] = I386;
+    record
+}
 
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
 fn encoded(event: TraceEvent) -> Document {
@@ -109,6 +116,18 @@ fn a2_the_keys_are_those_of_the_documented_samples() {
 }
 
 #[test]
+fn a_call_of_a_32_bit_process_is_named_by_its_own_table() {
+    let bytes = ring_record(195, 13, b"old", [0x804_9000, 0x9000, 0, 0, 0, 0], &[(0, b"/etc/shadow")]);
+    let [wide, narrow] =
+        [bytes.clone(), narrow(bytes)].map(|bytes| encoded(event(&bytes))["Attributes"].clone());
+    let attribute = |of: &Document, name: &str| of[format!("gala_gopher.syscall.{name}")].clone();
+    assert_eq!((attribute(&wide, "number"), attribute(&narrow, "number")), (195.into(), 195.into()));
+    assert_eq!((attribute(&wide, "name"), attribute(&wide, "abi")), ("llistxattr".into(), Document::Null));
+    assert_eq!((attribute(&narrow, "name"), attribute(&narrow, "abi")), ("stat64".into(), "i386".into()));
+    assert_eq!(narrow["file.path"], "/etc/shadow");
+}
+
+#[test]
 fn a3_severities_have_the_numbers_of_the_standard() {
     let numbers: Vec<_> = Severity::ALL.iter().map(|severity| (severity.text(), severity.number())).collect();
     assert_eq!(numbers, [("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)]);
@@ -117,16 +136,18 @@ fn a3_severities_have_the_numbers_of_the_standard() {
 proptest! {
     #[test]
     fn any_event_makes_strict_json_with_no_key_twice(
+        i386: bool,
         number in 0u32..500,
         errno in 1u32..140,
         comm in proptest::collection::vec(any::<u8>(), 0..=16),
         registers: [u64; 6],
         memory in proptest::collection::vec(any::<u8>(), 0..4097),
     ) {
-        let plan = crate::syscall::capture(number);
+        let plan = crate::syscall::capture(if i386 { Abi::I386 } else { Abi::X86_64 }, number);
         let strings: Vec<(usize, &[u8])> =
             (0..6).filter(|index| plan.strings & 1 << index != 0).map(|index| (index, &memory[..])).collect();
-        let event = event(&ring_record(number, errno, &comm, registers, &strings));
+        let bytes = ring_record(number, errno, &comm, registers, &strings);
+        let event = event(&if i386 { narrow(bytes) } else { bytes });
         let seen = Observation { time: 1, event: Event::Call(event) };
         let folded = Folded { seen, occurrences: 3, window: Duration::from_secs(5) };
         let record = LogRecord::new(&folded, Severity::Warn, Ulid(1), 2, Clock::with_offset(0));

@@ -145,6 +145,11 @@ names! {
         0x1 RSEQ_FLAG_UNREGISTER
     }
     /// Flags of `shmget`, `semget` and `msgget`; the nine lowest bits are the mode.
+    /// The calls behind `ipc`.
+    IPC_CALL choice {
+        1 SEMOP, 2 SEMGET, 3 SEMCTL, 4 SEMTIMEDOP, 11 MSGSND, 12 MSGRCV, 13 MSGGET, 14 MSGCTL, 21 SHMAT,
+        22 SHMDT, 23 SHMGET, 24 SHMCTL
+    }
     IPC field(Field::Octal(0o777)) {
         0x200 IPC_CREAT, 0x400 IPC_EXCL, 0x800 SHM_HUGETLB, 0x1000 SHM_NORESERVE
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::{Captured, decode, lookup, path, peer, summary};
+use super::super::{Abi, Captured, decode, lookup, path, peer, summary};
 
 /// Memory that is absent, empty, without a NUL, no UTF-8, or close to a socket address.
 fn memory() -> impl Strategy<Value = Option<Vec<u8>>> {
@@ -34,16 +34,18 @@ proptest! {
 
     #[test]
     fn any_call_decodes_to_strict_json(
+        abi in prop_oneof![Just(Abi::X86_64), Just(Abi::I386)],
         number in prop_oneof![4 => 0_u32..480, 1 => any::<u32>()],
         registers in prop::array::uniform6(register()),
         memory in prop::array::uniform6(memory()),
         truncated: u8,
     ) {
-        let captured = Captured { registers, memory: memory.each_ref().map(Option::as_deref), truncated };
+        let memory = memory.each_ref().map(Option::as_deref);
+        let captured = Captured { abi, registers, memory, truncated };
         let args = decode(number, &captured);
         let text = serde_json::to_string(&args).unwrap();
         prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), serde_json::to_value(&args).unwrap());
-        match lookup(number) {
+        match lookup(abi, number) {
             Some(call) => {
                 prop_assert!(args.0.len() <= call.args.len());
                 for (name, _) in &args.0 {

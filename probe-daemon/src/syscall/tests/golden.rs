@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Args, Captured, SockAddr, decode, path, peer, summary};
+use super::super::{Abi, Args, Captured, SockAddr, decode, path, peer, summary};
 use super::{captured, number};
 
 const AT_FDCWD: u64 = 0xffff_ff9c;
@@ -422,4 +422,46 @@ fn a_cut_string_ends_at_a_whole_character_and_says_so() {
         assert_eq!(json(&decode(number("rmdir"), &seen))["pathname"], text, "{bytes:?}");
         assert_eq!(summary(number("rmdir"), &seen).as_deref(), Some(words), "{bytes:?}");
     }
+}
+
+#[test]
+fn calls_of_32_bit_processes_have_their_own_numbers_and_conventions() {
+    let check = |number: u32, registers: &[u64], memory: &[(usize, &[u8])], args: Value, words: &str| {
+        let seen = Captured { abi: Abi::I386, ..captured(registers, memory) };
+        assert_eq!(json(&decode(number, &seen)), args, "{number}");
+        assert_eq!(summary(number, &seen).as_deref(), Some(words), "{number}");
+        path(number, &seen)
+    };
+    let shadow: (usize, &[u8]) = (0, b"/etc/shadow\0");
+    let open = json!({"pathname": "/etc/shadow", "flags": ["O_RDONLY"]});
+    assert_eq!(
+        check(5, &[0x804_9000, 0, 0xdead], &[shadow], open, "\"/etc/shadow\""),
+        Some("/etc/shadow".to_owned())
+    );
+    // A C long has 32 bits, a 64-bit offset takes two registers.
+    check(
+        19,
+        &[7, 0xffff_fff0, 2],
+        &[],
+        json!({"fd": 7, "offset": -16, "whence": "SEEK_END"}),
+        "fd 7, SEEK_END",
+    );
+    let llseek = json!({"fd": 7, "offset": 0x1_0000_0002_u64, "result": "0x9000", "whence": "SEEK_SET"});
+    check(140, &[7, 1, 2, 0x9000, 0], &[], llseek, "fd 7, SEEK_SET");
+    let pread = json!({"fd": 7, "buf": "0x9000", "count": 16, "offset": -1});
+    check(180, &[7, 0x9000, 16, 0xffff_ffff, 0xffff_ffff], &[], pread, "fd 7");
+    check(102, &[3, 0xffff_0000], &[], json!({"call": "SYS_CONNECT", "args": "0xffff0000"}), "SYS_CONNECT");
+    check(
+        221,
+        &[0xffff_ffff, 13, 0x9000],
+        &[],
+        json!({"fd": -1, "cmd": "F_SETLK64", "arg": "0x9000"}),
+        "fd -1, F_SETLK64",
+    );
+    let stat = json!({"pathname": "/etc/shadow", "statbuf": "0x9000"});
+    check(195, &[0x804_9000, 0x9000], &[shadow], stat, "\"/etc/shadow\"");
+    let mut address = vec![2, 0, 1, 187, 10, 0, 0, 5];
+    address.resize(16, 0);
+    let seen = Captured { abi: Abi::I386, ..captured(&[3, 0x9000, 16], &[(1, &address)]) };
+    assert_eq!(peer(362, &seen).map(|peer| peer.to_string()).as_deref(), Some("ipv4:10.0.0.5:443"));
 }

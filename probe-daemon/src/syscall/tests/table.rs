@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 
 use super::super::{
-    Capture, Class, Kind, MAX_ARGS, all, capture, class_members, lookup, nearest, parse, signal_name,
+    Abi, Capture, Class, Kind, MAX_ARGS, all, both, capture, class_members, lookup, named, nearest, parse,
+    signal_name,
 };
 use super::number;
 
@@ -19,13 +20,13 @@ fn numbers_ascend_and_names_are_unique() {
 #[test]
 fn every_call_is_found_by_number_and_by_name() {
     for call in all() {
-        assert_eq!(lookup(call.number), Some(call));
+        assert_eq!(lookup(call.abi, call.number), Some(call));
         assert_eq!(parse(call.name), Some(call));
         assert_eq!(parse(&format!("sys_{}", call.name)), Some(call));
     }
     for unknown in [337, 423, 470, 999, 512, 0x4000_0000, u32::MAX] {
-        assert_eq!(lookup(unknown), None, "{unknown}");
-        assert_eq!(capture(unknown), Capture::default());
+        assert_eq!(lookup(Abi::X86_64, unknown), None, "{unknown}");
+        assert_eq!(capture(Abi::X86_64, unknown), Capture::default());
     }
     for unknown in ["", "sys_", "openatt", "sys_sys_open", "999", "OPENAT"] {
         assert_eq!(parse(unknown), None, "{unknown}");
@@ -36,7 +37,7 @@ fn every_call_is_found_by_number_and_by_name() {
 
 #[test]
 fn arguments_fit_the_registers_and_refer_to_each_other() {
-    for call in all() {
+    for call in both() {
         assert!(call.args.len() <= MAX_ARGS, "{}", call.name);
         let names: HashSet<_> = call.args.iter().map(|arg| arg.name).collect();
         assert_eq!(names.len(), call.args.len(), "{}", call.name);
@@ -51,6 +52,10 @@ fn arguments_fit_the_registers_and_refer_to_each_other() {
                 Kind::FcntlArg { cmd } => Some(("cmd", cmd)),
                 _ => None,
             };
+            if let Kind::Split { high } = arg.kind {
+                let half = &call.args[usize::from(high)];
+                assert_eq!((half.name, half.kind), (&*format!("{}_high", arg.name), Kind::HighHalf));
+            }
             if let Some((name, index)) = refers {
                 assert_eq!(call.args[usize::from(index)].name, name, "{}", call.name);
             }
@@ -92,8 +97,8 @@ fn every_flag_can_be_said_and_names_and_numbers_are_one_to_one() {
 
 #[test]
 fn the_capture_plan_reads_what_the_caller_filled_in() {
-    for call in all() {
-        let plan = capture(call.number);
+    for call in both() {
+        let plan = capture(call.abi, call.number);
         assert!(plan.strings.count_ones() <= 3, "{}", call.name);
         assert_eq!(plan.strings >> call.args.len(), 0, "{}", call.name);
         if let Some((addr, len)) = plan.sockaddr {
@@ -101,8 +106,10 @@ fn the_capture_plan_reads_what_the_caller_filled_in() {
             assert_eq!(plan.strings, 0, "{}", call.name);
         }
     }
-    let with_address: Vec<_> =
-        all().filter(|call| capture(call.number).sockaddr.is_some()).map(|call| call.name).collect();
+    let with_address: Vec<_> = all()
+        .filter(|call| capture(call.abi, call.number).sockaddr.is_some())
+        .map(|call| call.name)
+        .collect();
     assert_eq!(with_address, ["connect", "sendto", "bind"]);
     for (name, strings) in [
         ("openat", 0b10),
@@ -112,9 +119,9 @@ fn the_capture_plan_reads_what_the_caller_filled_in() {
         ("execve", 1),
         ("read", 0),
     ] {
-        assert_eq!(capture(number(name)).strings, strings, "{name}");
+        assert_eq!(capture(Abi::X86_64, number(name)).strings, strings, "{name}");
     }
-    assert_eq!(capture(number("sendto")).sockaddr, Some((4, 5)));
+    assert_eq!(capture(Abi::X86_64, number("sendto")).sockaddr, Some((4, 5)));
 }
 
 #[test]
@@ -123,7 +130,7 @@ fn classes_have_names_and_members() {
         assert_eq!(Class::parse(class.name()), Some(class));
         assert!(class_members(class).next().is_some(), "{class}");
     }
-    assert_eq!(Class::ALL.iter().map(|class| class_members(*class).count()).sum::<usize>(), all().count());
+    assert_eq!(Class::ALL.iter().map(|class| class_members(*class).count()).sum::<usize>(), both().count());
     assert_eq!(Class::parse("nothing"), None);
     assert!(class_members(Class::Network).any(|call| call.name == "connect"));
 }
@@ -139,6 +146,68 @@ fn numbers_are_those_of_the_kernel_headers() {
         checked += 1;
     }
     assert!(checked > 300, "{checked}");
+}
+
+#[test]
+fn numbers_of_32_bit_calls_are_those_of_the_kernel_headers() {
+    let narrow = || both().filter(|call| call.abi == Abi::I386);
+    assert!(narrow().map(|call| call.number).is_sorted_by(|a, b| a < b));
+    assert_eq!(narrow().map(|call| call.name).collect::<HashSet<_>>().len(), narrow().count());
+    assert_eq!((narrow().count(), narrow().last().map(|call| call.number)), (459, Some(469)));
+    let header = ["/usr/include/asm/unistd_32.h", "/usr/include/x86_64-linux-gnu/asm/unistd_32.h"];
+    let Some(header) = header.into_iter().find_map(|path| fs::read_to_string(path).ok()) else { return };
+    let defined = header.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_once(' '));
+    let mut checked = 0;
+    for (name, number) in defined {
+        let number = number.trim().parse().unwrap();
+        assert_eq!(lookup(Abi::I386, number).map(|call| call.name), Some(name), "{number}");
+        checked += 1;
+    }
+    assert!(checked > 400, "{checked}");
+}
+
+#[test]
+fn a_32_bit_call_is_like_the_64_bit_call_of_which_it_is_a_form() {
+    // The kernel has never implemented these, or has them for 32-bit processes alone.
+    let alone = [
+        "break",
+        "stty",
+        "gtty",
+        "nice",
+        "ftime",
+        "prof",
+        "lock",
+        "mpx",
+        "ulimit",
+        "sgetmask",
+        "ssetmask",
+        "profil",
+        "socketcall",
+        "idle",
+        "vm86old",
+        "ipc",
+        "bdflush",
+        "vm86",
+    ];
+    for call in both().filter(|call| call.abi == Abi::I386) {
+        let base = all().find(|base| named(base.name).contains(&call));
+        assert_eq!(base.is_none(), alone.contains(&call.name), "{}", call.name);
+        let Some(base) = base else { continue };
+        assert_eq!(call.class, base.class, "{}", call.name);
+        assert_eq!(parse(call.name).is_some_and(|same| same.name == call.name), call.name == base.name);
+    }
+    let names = |name| named(name).into_iter().map(|call| (call.abi, call.name)).collect::<Vec<_>>();
+    let stat = [(Abi::X86_64, "stat"), (Abi::I386, "oldstat"), (Abi::I386, "stat"), (Abi::I386, "stat64")];
+    assert_eq!(names("stat"), stat);
+    assert_eq!(names("sys_mmap2"), [(Abi::I386, "mmap2")]);
+    assert_eq!(names("openn"), []);
+    assert_eq!(nearest("socketcal"), Some("socketcall"));
+    let number = |number| lookup(Abi::I386, number).map(|call| call.name);
+    assert_eq!(
+        [5, 6, 102, 195].map(number),
+        [Some("open"), Some("close"), Some("socketcall"), Some("stat64")]
+    );
+    assert_eq!([222, 387, 470, 511, u32::MAX].map(number), [None; 5]);
 }
 
 /// The kernel describes the arguments of most calls to root; where it does, the table must agree.
