@@ -20,6 +20,8 @@ const CAPACITY: usize = 16 * 1024;
 pub enum Key {
     /// The same call of the same process with the same error: process, number, error number.
     Call(u32, u32, u32),
+    /// The same operation of the same process with the same error: process, opcode, error number.
+    IoUring(u32, u32, u32),
     /// Processes of the same name that end in the same way, as in a crash loop: name, end, and for one that seccomp
     /// killed the system call.
     Exit(String, End, Option<u32>),
@@ -30,6 +32,9 @@ impl Key {
     fn of(event: &Event) -> Option<Self> {
         match event {
             Event::Call(call) => Some(Self::Call(call.subject.pid, call.nr, call.errno)),
+            Event::IoUring(request) => {
+                Some(Self::IoUring(request.subject.pid, request.opcode, request.errno))
+            }
             // The one end that an OOM kill's record is joined with.
             Event::Exit(Exit { oom: Some(_), .. }) => None,
             Event::Exit(exit) => {

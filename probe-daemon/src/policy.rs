@@ -4,19 +4,20 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use probe_common::{ERRNO_BITS, Kind, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
+use probe_common::{ERRNO_BITS, IO_URING_FIRST, Kind, POLICY_SLOTS, SYSCALL_SLOTS, SyscallPolicy};
 
 use crate::{
     config::{Action, ConfigError, Rule, Spanned, SyscallEvents},
     errno,
     nearest::nearest,
     severity::Severity,
-    syscall::{self, Class},
+    syscall,
 };
 
 mod describe;
 mod ordinary;
 mod process;
+mod slots;
 
 use ordinary::ORDINARY;
 use process::Conditions;
@@ -58,7 +59,7 @@ impl Policy {
     /// Resolves the rules.
     ///
     /// # Errors
-    /// Every name that is no system call, error or class, with the nearest one that is.
+    /// Every name that is no system call, io_uring operation, error or class, with the nearest one that is.
     pub fn resolve(events: &SyscallEvents) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut policy = Self::built_in();
@@ -80,13 +81,13 @@ impl Policy {
                 rule: usize::MAX,
             })
         };
-        let kernel = (0..SYSCALL_SLOTS).map(capture).collect();
+        let kernel = (0..POLICY_SLOTS).map(capture).collect();
         let mut policy =
-            Self { kernel, table: (0..SYSCALL_SLOTS).map(row).collect(), conditional: Vec::new() };
+            Self { kernel, table: (0..POLICY_SLOTS).map(row).collect(), conditional: Vec::new() };
         for line in &ORDINARY {
-            let named = line.syscalls.iter().filter_map(|name| Some(syscall::parse(name)?.number));
+            let named = line.syscalls.iter().flat_map(|name| slots::parse(name).unwrap_or_default());
             let slots: Vec<u32> =
-                if line.syscalls.is_empty() { (0..SYSCALL_SLOTS).collect() } else { named.collect() };
+                if line.syscalls.is_empty() { slots::all().collect() } else { named.collect() };
             let errnos = line.errnos.iter().filter_map(|name| errno::parse(name));
             for (slot, errno) in slots.iter().flat_map(|slot| errnos.clone().map(|errno| (*slot, errno))) {
                 if let Some(decision) = policy.decided(slot, errno) {
@@ -101,7 +102,7 @@ impl Policy {
     }
 
     fn apply(&mut self, place: usize, rule: &Rule, errors: &mut Vec<ConfigError>) {
-        let slots = numbers(&rule.syscalls, 0..SYSCALL_SLOTS, "system call", errors, call_numbers);
+        let slots = numbers(&rule.syscalls, slots::all(), "system call", errors, slots::parse);
         let errnos = numbers(&rule.errnos, 1..ERRNO_BITS, "error", errors, errno_numbers);
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
         let report = rule.action == Action::Report;
@@ -125,8 +126,12 @@ impl Policy {
 
     /// The kernel sends what any rule may report.
     fn resolve_kernel(&mut self) {
-        for (policy, row) in self.kernel.iter_mut().zip(&self.table) {
-            (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
+        for slot in slots::all() {
+            if let (Some(policy), Some(row)) =
+                (self.kernel.get_mut(slot as usize), self.table.get(slot as usize))
+            {
+                (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
+            }
         }
         for rule in self.conditional.iter().filter(|rule| rule.decision.report) {
             for (slot, errno) in
@@ -143,13 +148,16 @@ impl Policy {
         }
     }
 
-    /// What the kernel side needs to report these families: one entry for each system call number, the last for all
-    /// unknown ones.
+    /// What the kernel side needs to report these families: one entry for each slot of its policy map.
     pub fn kernel(&self, families: &[Kind]) -> Vec<SyscallPolicy> {
         let mut kernel = self.kernel.clone();
-        for policy in &mut kernel {
+        for (slot, policy) in (0u32..).zip(&mut kernel) {
             for errno in 1..ERRNO_BITS {
-                if !families.contains(&Kind::of_call(policy.exec != 0, errno.into())) {
+                let kind = match slot {
+                    IO_URING_FIRST.. => Kind::IoUring,
+                    _ => Kind::of_call(policy.exec != 0, errno.into()),
+                };
+                if !families.contains(&kind) {
                     policy.set(errno, false);
                 }
             }
@@ -162,9 +170,8 @@ impl Policy {
         !self.conditional.is_empty()
     }
 
-    /// What becomes of this failure of this process.
-    pub fn decide(&self, number: u32, errno: u32, process: &Process<'_>) -> Decision {
-        let slot = number.min(SYSCALL_OTHER);
+    /// What becomes of this failure of this process; `slot` is that of the call or operation.
+    pub fn decide(&self, slot: u32, errno: u32, process: &Process<'_>) -> Decision {
         let row = self.table.get(slot as usize);
         let unknown = Decision { report: true, severity: default_severity(errno), rule: usize::MAX };
         let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
@@ -180,6 +187,9 @@ impl Policy {
 
 /// What the kernel side captures of a call; no error is an event yet.
 fn capture(number: u32) -> SyscallPolicy {
+    if number >= SYSCALL_SLOTS {
+        return SyscallPolicy::default();
+    }
     let plan = syscall::capture(number);
     let (sockaddr, sockaddr_len) = plan.sockaddr.map_or((0, 0), |(at, len)| (at + 1, len));
     let executes = syscall::lookup(number).is_some_and(|call| ["execve", "execveat"].contains(&call.name));
@@ -197,23 +207,6 @@ fn default_severity(errno: u32) -> Severity {
 
 /// Starts the name of a class in a list of names.
 const CLASS: &str = "class:";
-
-/// The numbers of a system call or class, or the name that was nearest.
-fn call_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
-    match name.strip_prefix(CLASS) {
-        Some(class) => match Class::parse(class) {
-            Some(class) => Ok(syscall::class_members(class).map(|call| call.number).collect()),
-            None => {
-                let names = Class::ALL.map(Class::name);
-                Err(nearest(class, names).map(|near| format!("{CLASS}{near}")))
-            }
-        },
-        None => match syscall::parse(name) {
-            Some(call) => Ok(vec![call.number]),
-            None => Err(syscall::nearest(name).map(str::to_owned)),
-        },
-    }
-}
 
 /// The numbers of an error or class, or the name that was nearest.
 fn errno_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
@@ -234,7 +227,7 @@ fn errno_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
 /// The numbers that names stand for, `all` where there is no name; unknown names go to `errors`.
 fn numbers(
     names: &[Spanned<String>],
-    all: std::ops::Range<u32>,
+    all: impl Iterator<Item = u32>,
     what: &str,
     errors: &mut Vec<ConfigError>,
     parse: impl Fn(&str) -> Result<Vec<u32>, Option<String>>,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use probe_common::{CallPayload, Kind, Payload, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
+use probe_common::{
+    CallPayload, Kind, Payload, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord, X86_64, syscall_slot,
+};
 use proptest::prelude::*;
 use serde_json::Value as Document;
 use ulid::Ulid;
@@ -61,9 +63,14 @@ fn host() -> Resource {
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
 fn encoded(event: TraceEvent) -> Document {
     let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-    let severity = Policy::built_in().decide(event.nr, event.errno, &process).severity;
-    let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
-    let folded = Folded { seen, occurrences: 1, window: Duration::ZERO };
+    let slot = syscall_slot(X86_64, event.nr);
+    let severity = Policy::built_in().decide(slot, event.errno, &process).severity;
+    encoded_as(Event::Call(event), severity, 1, Duration::ZERO)
+}
+
+fn encoded_as(event: Event, severity: Severity, occurrences: u64, window: Duration) -> Document {
+    let seen = Observation { time: 1_763_661_600_123_456_789, event };
+    let folded = Folded { seen, occurrences, window };
     let record = LogRecord::new(&folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
     let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
     assert!(!bytes.contains(&b'\n'));
@@ -96,6 +103,14 @@ fn b9_a_call_that_nobody_knows() {
     let event = event(&bytes);
     assert_eq!(event.syscall, None);
     insta::assert_json_snapshot!(encoded(event));
+}
+
+#[test]
+fn an_io_uring_request_that_failed_twice() {
+    let mut bytes = ring_record(18, 13, b"nginx", [u64::MAX, 0, 0, 0, 0, 0], &[]);
+    bytes[..4].copy_from_slice(&Kind::IoUring.tag().to_le_bytes());
+    let event = Event::from(&RingRecord::parse(&bytes).unwrap());
+    insta::assert_json_snapshot!(encoded_as(event, Severity::Warn, 2, Duration::from_secs(5)));
 }
 
 #[test]
