@@ -18,6 +18,8 @@ mod exit;
 mod folding;
 #[path = "kernel/hostile.rs"]
 mod hostile;
+#[path = "kernel/io_uring.rs"]
+mod io_uring;
 #[path = "kernel/lifecycle.rs"]
 mod lifecycle;
 #[path = "kernel/offcpu.rs"]
