@@ -41,7 +41,7 @@ pub struct Decision {
     /// How grave it is.
     pub severity: Severity,
     /// The place of the rule that says so; what has none comes after all rules.
-    rule: usize,
+    rule: u32,
 }
 
 /// A rule about some processes.
@@ -65,7 +65,7 @@ impl Policy {
         let mut policy = Self::built_in();
         // The first rule that matches wins, so the last is applied first.
         for (place, rule) in events.rules.iter().enumerate().rev() {
-            policy.apply(place, rule, &mut errors);
+            policy.apply(u32::try_from(place).unwrap_or(u32::MAX), rule, &mut errors);
         }
         policy.conditional.reverse();
         policy.resolve_kernel();
@@ -78,7 +78,7 @@ impl Policy {
             std::array::from_fn(|errno| Decision {
                 report: errno != 0,
                 severity: default_severity(errno as u32),
-                rule: usize::MAX,
+                rule: u32::MAX,
             })
         };
         let kernel = (0..POLICY_SLOTS).map(capture).collect();
@@ -101,7 +101,7 @@ impl Policy {
         policy
     }
 
-    fn apply(&mut self, place: usize, rule: &Rule, errors: &mut Vec<ConfigError>) {
+    fn apply(&mut self, place: u32, rule: &Rule, errors: &mut Vec<ConfigError>) {
         let slots = numbers(&rule.syscalls, slots::all(), "system call", errors, slots::parse);
         let errnos = numbers(&rule.errnos, 1..ERRNO_BITS, "error", errors, errno_numbers);
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
@@ -173,7 +173,7 @@ impl Policy {
     /// What becomes of this failure of this process; `slot` is that of the call or operation.
     pub fn decide(&self, slot: u32, errno: u32, process: &Process<'_>) -> Decision {
         let row = self.table.get(slot as usize);
-        let unknown = Decision { report: true, severity: default_severity(errno), rule: usize::MAX };
+        let unknown = Decision { report: true, severity: default_severity(errno), rule: u32::MAX };
         let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
         let before = self.conditional.iter().filter(|rule| rule.decision.rule < decision.rule);
         let mut about = before.filter(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno));
