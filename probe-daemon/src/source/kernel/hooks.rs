@@ -85,8 +85,8 @@ enum Expects {
 /// Such programs, and what a kernel lacks where none for the tracepoint fits.
 const EXPECTED: [(&str, Expects, &str); 5] = [
     ("mark_victim", Expects::First("task_struct"), "that passes a task_struct"),
-    ("io_uring_complete", Expects::Count(3), "with 3 or 6 arguments"),
-    ("io_uring_complete_v1", Expects::Count(6), "with 3 or 6 arguments"),
+    ("io_uring_complete", Expects::Count(3), "with 3 or 7 arguments"),
+    ("io_uring_complete_v1", Expects::Count(7), "with 3 or 7 arguments"),
     ("io_uring_complete", Expects::Field("io_kiocb.opcode"), "whose io_kiocb has an opcode"),
     ("io_uring_complete_v1", Expects::Field("io_kiocb.opcode"), "whose io_kiocb has an opcode"),
 ];
@@ -224,5 +224,35 @@ impl Types {
                 Ok(none.insert(types))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_one_program_for_each_tracepoint_that_differs() {
+        let Ok(types) = btf_rs::Btf::from_file("/sys/kernel/btf/vmlinux") else {
+            eprintln!("this kernel has no BTF: nothing to compare");
+            return;
+        };
+        let links = Links::new(unfit(&types));
+        let left = |tracepoint: &str| {
+            let hooks = HOOKS.iter().filter(|hook| hook.tracepoint == tracepoint);
+            hooks.filter(|hook| links.fits(hook).is_ok() && !links.is_replaced(hook)).count()
+        };
+        assert_eq!((left("io_uring_complete"), left("mark_victim"), left("sys_exit")), (1, 1, 1));
+    }
+
+    #[test]
+    fn where_no_program_fits_one_is_complained_of() {
+        let links = Links::new(vec![("io_uring_complete", "a"), ("io_uring_complete_v1", "b")]);
+        let left: Vec<_> =
+            HOOKS.iter().filter(|hook| !links.is_replaced(hook) && links.fits(hook).is_err()).collect();
+        assert_eq!(left.iter().map(|hook| hook.program).collect::<Vec<_>>(), ["io_uring_complete"]);
+        let links = Links::new(vec![("io_uring_complete", "a")]);
+        let kept = |program| HOOKS.iter().any(|hook| hook.program == program && !links.is_replaced(hook));
+        assert!(!kept("io_uring_complete") && kept("io_uring_complete_v1"));
     }
 }
