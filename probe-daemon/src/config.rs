@@ -125,6 +125,8 @@ section! {
         pub exec: Family = Family::default(), Nested::<Family>(PhantomData);
         /// Calls that were not permitted.
         pub denial: Family = Family::default(), Nested::<Family>(PhantomData);
+        /// io_uring requests that ended with an error; the rules of `event.syscall` are theirs too.
+        pub io_uring: Family = Family::default(), Nested::<Family>(PhantomData);
         /// Processes that the kernel kills for memory.
         pub oom: Family = Family::default(), Nested::<Family>(PhantomData);
         /// Threads that are kept off the CPU.
@@ -178,7 +180,9 @@ section! {
 section! {
     /// What to do with some failures; the first rule that matches decides, and the built-in table where none does.
     pub struct Rule {
-        /// System calls the rule is about, by name or as `class:` and a class; left out: all of them.
+        /// System calls the rule is about, by name or as `class:` and a class; left out: all of them. A name or class is
+        /// that of an io_uring operation as well: `openat` is both, `io_uring:openat` the operation alone, and
+        /// `class:io_uring` every operation.
         pub syscalls: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"openat\", \"class:network\"]`");
         /// Errors the rule is about, by name or as `class:` and a class; left out: all of them.
         pub errnos: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"ENOENT\", \"class:permission\"]`");

@@ -3,15 +3,17 @@
 //! In: a checked ring record. Out: an [`Event`] of its family, and an [`Observation`], which is what every source
 //! hands to the pipeline.
 
-use probe_common::{Payload, RingHeader, RingRecord};
+use probe_common::{CallPayload, Kind, Memory, Payload, RingHeader, RingRecord};
 
 mod call;
 mod exit;
+mod io_uring;
 mod offcpu;
 mod oom;
 
 pub use call::TraceEvent;
 pub use exit::{End, Exit, Fault, Refused};
+pub use io_uring::IoRequest;
 pub use offcpu::Offcpu;
 pub use oom::OomKill;
 
@@ -20,6 +22,8 @@ pub use oom::OomKill;
 pub enum Event {
     /// A call failed.
     Call(TraceEvent),
+    /// An io_uring request failed.
+    IoUring(IoRequest),
     /// A process is killed for memory.
     Oom(OomKill),
     /// A thread is kept off the CPU.
@@ -84,12 +88,20 @@ impl From<&RingRecord<'_>> for Event {
     fn from(record: &RingRecord<'_>) -> Self {
         let header = &record.header;
         match &record.payload {
-            Payload::Call(payload, memory) => {
-                Self::Call(TraceEvent::from_call(record.kind, header, payload, *memory))
-            }
+            Payload::Call(payload, memory) => Self::failure(record.kind, header, payload, *memory),
             Payload::Oom(payload) => Self::Oom(OomKill::new(header, payload)),
             Payload::Offcpu(payload) => Self::Offcpu(Offcpu::new(header, payload)),
             Payload::Exit(payload) => Self::Exit(Exit::new(header, payload)),
+        }
+    }
+}
+
+impl Event {
+    /// A failed call or request as the kernel side has it.
+    pub fn failure(kind: Kind, header: &RingHeader, payload: &CallPayload, memory: Memory<'_>) -> Self {
+        match kind {
+            Kind::IoUring => Self::IoUring(IoRequest::new(header, payload)),
+            _ => Self::Call(TraceEvent::from_call(kind, header, payload, memory)),
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Key {
     /// The same call of the same process with the same error: process, slot in the policy,
     /// number, error number.
     Call(u32, u32, u32, u32),
+    /// The same operation of the same process with the same error: process, opcode, error number.
+    IoUring(u32, u32, u32),
     /// Processes of the same name that end in the same way, as in a crash loop: name, end, and for one that seccomp
     /// killed the system call: architecture and number.
     Exit(String, End, Option<(u32, u32)>),
@@ -31,6 +33,9 @@ impl Key {
     fn of(event: &Event) -> Option<Self> {
         match event {
             Event::Call(call) => Some(Self::Call(call.subject.pid, call.slot, call.nr, call.errno)),
+            Event::IoUring(request) => {
+                Some(Self::IoUring(request.subject.pid, request.opcode, request.errno))
+            }
             // The one end that an OOM kill's record is joined with.
             Event::Exit(Exit { oom: Some(_), .. }) => None,
             Event::Exit(exit) => {

@@ -14,6 +14,7 @@ pub mod encode;
 pub mod errno;
 pub mod event;
 pub mod fold;
+pub mod io_uring;
 pub mod meter;
 pub mod nearest;
 pub mod pipeline;

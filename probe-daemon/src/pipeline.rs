@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use probe_common::io_uring_slot;
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
@@ -13,7 +14,7 @@ use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::Encoder,
-    event::{Batch, Event, Observation, TraceEvent},
+    event::{Batch, Event, Observation},
     fold::{Fold, Folded},
     meter::Meter,
     policy::{Decision, Policy, Process},
@@ -103,10 +104,8 @@ impl Pipeline {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
-            let severity = match &folded.seen.event {
-                Event::Call(call) => context.decide(&policy, call).severity,
-                _ => Severity::Warn,
-            };
+            let decision = context.decide(&policy, &folded.seen.event);
+            let severity = decision.map_or(Severity::Warn, |decision| decision.severity);
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,
@@ -140,21 +139,22 @@ struct Context {
 impl Context {
     /// Whether the rules about processes let an event pass. The kernel side has decided all others.
     fn reported(&mut self, policy: &Policy, seen: &Observation) -> bool {
-        match &seen.event {
-            Event::Call(call) if policy.asks_who() => self.decide(policy, call).report,
-            _ => true,
-        }
+        !policy.asks_who() || self.decide(policy, &seen.event).is_none_or(|decision| decision.report)
     }
 
-    /// What the rules say of a failed call.
-    fn decide(&mut self, policy: &Policy, call: &TraceEvent) -> Decision {
-        let mut cgroup = Cgroup { id: call.subject.cgroup, ..Cgroup::default() };
+    /// What the rules say of a failed call or request; none of other events.
+    fn decide(&mut self, policy: &Policy, event: &Event) -> Option<Decision> {
+        let (slot, errno, subject) = match event {
+            Event::Call(call) => (call.slot, call.errno, &call.subject),
+            Event::IoUring(request) => (io_uring_slot(request.opcode), request.errno, &request.subject),
+            Event::Exit(_) | Event::Oom(_) | Event::Offcpu(_) => return None,
+        };
+        let mut cgroup = Cgroup { id: subject.cgroup, ..Cgroup::default() };
         if policy.asks_who() {
             self.cgroups.find(&mut cgroup, cgroup::FREQUENT);
         }
-        let who =
-            Process { comm: &call.subject.comm, uid: call.subject.euid, cgroup: cgroup.path.as_deref() };
-        policy.decide(call.slot, call.errno, &who)
+        let who = Process { comm: &subject.comm, uid: subject.euid, cgroup: cgroup.path.as_deref() };
+        Some(policy.decide(slot, errno, &who))
     }
 
     /// Adds to an event what other events and the host tell of it.
@@ -171,7 +171,7 @@ impl Context {
                 self.cgroups.find(&mut exit.cgroup, cgroup::FREQUENT);
                 self.victims.explain(exit);
             }
-            Event::Call(_) | Event::Offcpu(_) => {}
+            Event::Call(_) | Event::IoUring(_) | Event::Offcpu(_) => {}
         }
     }
 }

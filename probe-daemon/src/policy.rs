@@ -11,12 +11,13 @@ use crate::{
     errno,
     nearest::nearest,
     severity::Severity,
-    syscall::{self, Class, Syscall},
+    syscall::{self, Syscall},
 };
 
 mod describe;
 mod ordinary;
 mod process;
+mod slots;
 
 use ordinary::ORDINARY;
 use process::Conditions;
@@ -61,7 +62,7 @@ impl Policy {
     /// Resolves the rules.
     ///
     /// # Errors
-    /// Every name that is no system call, error or class, with the nearest one that is.
+    /// Every name that is no system call, io_uring operation, error or class, with the nearest one that is.
     pub fn resolve(events: &SyscallEvents) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut policy = Self::built_in();
@@ -89,10 +90,11 @@ impl Policy {
                 *policy = capture(call);
             }
         }
-        let mut policy = Self { kernel, table: CALLS.map(row).collect(), conditional: Vec::new() };
+        let mut policy = Self { kernel, table: slots::all().map(row).collect(), conditional: Vec::new() };
         for line in &ORDINARY {
-            let named = line.syscalls.iter().flat_map(|name| slots(syscall::named(name)));
-            let slots: Vec<u32> = if line.syscalls.is_empty() { CALLS.collect() } else { named.collect() };
+            let named = line.syscalls.iter().flat_map(|name| slots::parse(name).unwrap_or_default());
+            let slots: Vec<u32> =
+                if line.syscalls.is_empty() { slots::all().collect() } else { named.collect() };
             let errnos = line.errnos.iter().filter_map(|name| errno::parse(name));
             for (slot, errno) in slots.iter().flat_map(|slot| errnos.clone().map(|errno| (*slot, errno))) {
                 if let Some(decision) = policy.decided(slot, errno) {
@@ -107,7 +109,7 @@ impl Policy {
     }
 
     fn apply(&mut self, place: u32, rule: &Rule, errors: &mut Vec<ConfigError>) {
-        let slots = numbers(&rule.syscalls, CALLS, "system call", errors, call_slots);
+        let slots = numbers(&rule.syscalls, slots::all(), "system call", errors, slots::parse);
         let errnos = numbers(&rule.errnos, 1..ERRNO_BITS, "error", errors, errno_numbers);
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
         let report = rule.action == Action::Report;
@@ -131,8 +133,12 @@ impl Policy {
 
     /// The kernel sends what any rule may report.
     fn resolve_kernel(&mut self) {
-        for (policy, row) in self.kernel.iter_mut().zip(&self.table) {
-            (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
+        for slot in slots::all() {
+            if let (Some(policy), Some(row)) =
+                (self.kernel.get_mut(slot as usize), self.table.get(slot as usize))
+            {
+                (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
+            }
         }
         for rule in self.conditional.iter().filter(|rule| rule.decision.report) {
             for (slot, errno) in
@@ -152,9 +158,13 @@ impl Policy {
     /// What the kernel side needs to report these families: one entry for each slot of the policy map.
     pub fn kernel(&self, families: &[Kind]) -> Vec<SyscallPolicy> {
         let mut kernel = self.kernel.clone();
-        for policy in &mut kernel {
+        for (slot, policy) in (0u32..).zip(&mut kernel) {
             for errno in 1..ERRNO_BITS {
-                if !families.contains(&Kind::of_call(policy.exec != 0, errno.into())) {
+                let kind = match slot {
+                    IO_URING_FIRST.. => Kind::IoUring,
+                    _ => Kind::of_call(policy.exec != 0, errno.into()),
+                };
+                if !families.contains(&kind) {
                     policy.set(errno, false);
                 }
             }
@@ -167,7 +177,7 @@ impl Policy {
         !self.conditional.is_empty()
     }
 
-    /// What becomes of this failure of this process; `slot` is that of the call.
+    /// What becomes of this failure of this process; `slot` is that of the call or operation.
     pub fn decide(&self, slot: u32, errno: u32, process: &Process<'_>) -> Decision {
         let row = self.table.get(slot as usize);
         let unknown = Decision { report: true, severity: default_severity(errno), rule: NO_RULE };
@@ -181,9 +191,6 @@ impl Policy {
         }
     }
 }
-
-/// The slots of system calls, known and unknown, of 64-bit and of 32-bit processes.
-const CALLS: std::ops::Range<u32> = 0..IO_URING_FIRST;
 
 /// What the kernel side captures of a call; no error is an event yet.
 fn capture(call: &Syscall) -> SyscallPolicy {
@@ -204,28 +211,6 @@ fn default_severity(errno: u32) -> Severity {
 /// Starts the name of a class in a list of names.
 const CLASS: &str = "class:";
 
-/// The slots of calls.
-fn slots(calls: impl IntoIterator<Item = &'static Syscall>) -> Vec<u32> {
-    calls.into_iter().flat_map(Syscall::slots).collect()
-}
-
-/// The slots of a system call or class, or the name that was nearest.
-fn call_slots(name: &str) -> Result<Vec<u32>, Option<String>> {
-    match name.strip_prefix(CLASS) {
-        Some(class) => match Class::parse(class) {
-            Some(class) => Ok(slots(syscall::class_members(class))),
-            None => {
-                let names = Class::ALL.map(Class::name);
-                Err(nearest(class, names).map(|near| format!("{CLASS}{near}")))
-            }
-        },
-        None => match syscall::named(name) {
-            calls if calls.is_empty() => Err(syscall::nearest(name).map(str::to_owned)),
-            calls => Ok(slots(calls)),
-        },
-    }
-}
-
 /// The numbers of an error or class, or the name that was nearest.
 fn errno_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
     match name.strip_prefix(CLASS) {
@@ -245,7 +230,7 @@ fn errno_numbers(name: &str) -> Result<Vec<u32>, Option<String>> {
 /// The numbers that names stand for, `all` where there is no name; unknown names go to `errors`.
 fn numbers(
     names: &[Spanned<String>],
-    all: std::ops::Range<u32>,
+    all: impl Iterator<Item = u32>,
     what: &str,
     errors: &mut Vec<ConfigError>,
     parse: impl Fn(&str) -> Result<Vec<u32>, Option<String>>,

@@ -22,6 +22,7 @@ use crate::{
 
 mod call;
 mod exit;
+mod io_uring;
 mod offcpu;
 mod oom;
 pub mod resource;
@@ -178,6 +179,7 @@ impl<'a> LogRecord<'a> {
         }
         let said = match &seen.event {
             Event::Call(event) => call::say(event, severity, *occurrences, *window, &mut attributes),
+            Event::IoUring(event) => io_uring::say(event, severity, *occurrences, *window, &mut attributes),
             Event::Oom(event) => oom::say(event, &mut attributes),
             Event::Offcpu(event) => offcpu::say(event, &mut attributes),
             Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),

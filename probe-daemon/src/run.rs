@@ -166,7 +166,7 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
         Kind::Offcpu if !thresholds(config).any() => OnOff::Off,
         Kind::Offcpu => event.offcpu.switch,
         Kind::Exit => event.exit.switch,
-        Kind::IoUring => OnOff::Off,
+        Kind::IoUring => event.io_uring.switch,
     };
     let families: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| switch(*kind) == OnOff::On).collect();
     let policy = policy.kernel(&families);

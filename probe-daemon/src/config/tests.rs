@@ -195,7 +195,9 @@ fn mistakes_in_toml_name_line_key_and_what_would_be_right() {
     check("[global]\ninterval = 5", &["\"interval\" belongs to [[probes]]"]);
     check(
         "[event]\nencoding = \"xml\"",
-        &["\"xml\" is not an encoding that this build writes (json, gala, otlp_json, otlp_proto, text, color)"],
+        &[
+            "\"xml\" is not an encoding that this build writes (json, gala, otlp_json, otlp_proto, text, color)",
+        ],
     );
     check("[event.syscall]\nswitch = true", &["true is not a switch; did you mean \"on\"? (on, off)"]);
     check("[event.syscall]\nswitch = \"auto\"", &["\"auto\" is not a switch (on, off)"]);

@@ -12,6 +12,7 @@ use crate::{
     fold::Folded,
     policy::{Policy, Process},
     record::{LogRecord, resource::Resource},
+    severity::Severity,
 };
 
 const START: u64 = 5_000_000_000;
@@ -64,15 +65,19 @@ pub fn event(bytes: &[u8]) -> TraceEvent {
 }
 
 /// One occurrence of it.
-pub fn folded(event: TraceEvent) -> Folded {
-    let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
+pub fn folded(event: Event) -> Folded {
+    let seen = Observation { time: 1_763_661_600_123_456_789, event };
     Folded { seen, occurrences: 1, window: Duration::ZERO }
 }
 
 /// Its record, one second after boot time began at the Unix epoch.
 pub fn record(folded: &Folded) -> LogRecord<'_> {
-    let Event::Call(event) = &folded.seen.event else { panic!("no call") };
-    let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-    let severity = Policy::built_in().decide(event.slot, event.errno, &process).severity;
+    let severity = match &folded.seen.event {
+        Event::Call(event) => {
+            let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
+            Policy::built_in().decide(event.slot, event.errno, &process).severity
+        }
+        _ => Severity::Warn,
+    };
     LogRecord::new(folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0))
 }

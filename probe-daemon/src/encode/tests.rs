@@ -14,12 +14,12 @@ use super::{
     sample::{event, folded, host, record, ring_record},
     text::Text,
 };
-use crate::{config::Encoding, fold::Folded, record::LogRecord, syscall::Abi};
+use crate::{config::Encoding, event::Event, fold::Folded, record::LogRecord, syscall::Abi};
 
 /// `cat` may not open `/etc/shadow`.
 fn denied() -> Folded {
     let registers = [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0];
-    folded(event(&ring_record(257, 13, b"cat", registers, &[(1, b"/etc/shadow")])))
+    folded(Event::Call(event(&ring_record(257, 13, b"cat", registers, &[(1, b"/etc/shadow")]))))
 }
 
 fn in_container<'a>(folded: &'a Folded) -> LogRecord<'a> {
@@ -167,7 +167,7 @@ proptest! {
         let plan = crate::syscall::capture(Abi::X86_64, number);
         let strings: Vec<(usize, &[u8])> =
             (0..6).filter(|index| plan.strings & 1 << index != 0).map(|index| (index, &memory[..])).collect();
-        let folded = folded(event(&ring_record(number, errno, &comm, registers, &strings)));
+        let folded = folded(Event::Call(event(&ring_record(number, errno, &comm, registers, &strings))));
         check_all_forms(&record(&folded));
         check_all_forms(&in_container(&folded));
     }

@@ -4,7 +4,7 @@ use probe_common::{RAW_EVENT_LEN, RawEvent};
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::TraceEvent;
+use crate::event::{IoRequest, TraceEvent};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -82,6 +82,22 @@ fn an_event_from_the_ring_replaces_what_a_count_alone_knew() {
     assert!(fold.take(known.clone(), 1, true, 1).is_none());
     assert!(fold.take(seen(1, 2), 3, false, 2).is_none());
     assert_eq!(fold.sweep(6 * SECOND)[0].seen, known);
+}
+
+#[test]
+fn a_request_is_no_repeat_of_a_call_with_the_same_numbers() {
+    let mut fold = fold(600);
+    let call = seen(1, 2);
+    let Event::Call(TraceEvent { subject, .. }) = call.event.clone() else { panic!("no call") };
+    let request = |opcode, user_data| {
+        let request = IoRequest { subject: subject.clone(), opcode, errno: 2, user_data };
+        Observation { time: 1, event: Event::IoUring(request) }
+    };
+    assert!(fold.take(call, 1, true, 0).is_some());
+    assert!(fold.take(request(0, 1), 1, true, 0).is_some());
+    assert!(fold.take(request(1, 1), 1, true, 0).is_some());
+    assert_eq!(fold.take(request(1, 2), 7, false, 0), None, "whatever the process calls it by");
+    assert_eq!(told(&fold.finish()), [(7, 5)]);
 }
 
 proptest! {

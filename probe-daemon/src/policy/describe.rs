@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decision, ORDINARY, Policy};
+use probe_common::io_uring_slot;
+
+use super::{Decision, ORDINARY, Policy, slots::OPERATION};
 use crate::{
     errno,
+    io_uring::OPERATIONS,
     severity::Severity,
     syscall::{self, Abi, Syscall},
 };
@@ -24,15 +27,14 @@ impl Policy {
         text.push_str(
             "# What it comes to with the rules of this file, for 64-bit and 32-bit (i386) calls alike:\n",
         );
-        let groups = self.groups();
-        let most = groups.values().map(Vec::len).max();
-        let (rest, some): (Vec<_>, Vec<_>) = groups.iter().partition(|(_, calls)| Some(calls.len()) == most);
-        for (said, calls) in some {
-            text.push_str(&format!("#   {}: {said}\n", calls.join(", ")));
-        }
-        for (said, _) in rest {
-            text.push_str(&format!("#   all other calls: {said}\n"));
-        }
+        // A name that both tables have is treated alike in both.
+        let told_once = |call: &&Syscall| call.abi == Abi::X86_64 || syscall::parse(call.name).is_none();
+        let calls = syscall::both().filter(told_once).map(|call| (call.slot(), call.name.to_owned()));
+        self.describe_some("calls", calls, &mut text);
+        let operations = (0u32..).zip(&OPERATIONS);
+        let operations = operations
+            .map(|(opcode, operation)| (io_uring_slot(opcode), format!("{OPERATION}{}", operation.name)));
+        self.describe_some("io_uring operations", operations, &mut text);
         for rule in &self.conditional {
             let place = rule.decision.rule;
             text.push_str(&format!(
@@ -42,15 +44,25 @@ impl Policy {
         text
     }
 
-    /// Calls that are treated alike, by what is said of them.
-    fn groups(&self) -> BTreeMap<String, Vec<&'static str>> {
-        let mut groups: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
-        // A name that both tables have is treated alike in both.
-        let told_once = |call: &&Syscall| call.abi == Abi::X86_64 || syscall::parse(call.name).is_none();
-        for call in syscall::both().filter(told_once) {
-            let Some(row) = self.table.get(call.slot() as usize) else { continue };
+    fn describe_some(&self, what: &str, some: impl Iterator<Item = (u32, String)>, text: &mut String) {
+        let groups = self.groups(some);
+        let most = groups.values().map(Vec::len).max();
+        let (rest, some): (Vec<_>, Vec<_>) = groups.iter().partition(|(_, calls)| Some(calls.len()) == most);
+        for (said, calls) in some {
+            text.push_str(&format!("#   {}: {said}\n", calls.join(", ")));
+        }
+        for (said, _) in rest {
+            text.push_str(&format!("#   all other {what}: {said}\n"));
+        }
+    }
+
+    /// What is treated alike, by what is said of it.
+    fn groups(&self, some: impl Iterator<Item = (u32, String)>) -> BTreeMap<String, Vec<String>> {
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (slot, name) in some {
+            let Some(row) = self.table.get(slot as usize) else { continue };
             let said: Vec<(u32, &Decision)> = (1..=errno::LAST).zip(row.iter().skip(1)).collect();
-            groups.entry(describe(&said)).or_default().push(call.name);
+            groups.entry(describe(&said)).or_default().push(name);
         }
         groups
     }

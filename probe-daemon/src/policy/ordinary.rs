@@ -4,14 +4,14 @@
 pub struct Ordinary {
     /// Why it is ordinary.
     pub why: &'static str,
-    /// System calls by name.
+    /// System calls and io_uring operations, as in a rule.
     pub syscalls: &'static [&'static str],
     /// Errors by name.
     pub errnos: &'static [&'static str],
 }
 
 /// What fails in the ordinary course of things.
-pub const ORDINARY: [Ordinary; 7] = [
+pub const ORDINARY: [Ordinary; 11] = [
     Ordinary {
         why: "flow control: try again, interrupted, still going on",
         syscalls: &[],
@@ -83,5 +83,36 @@ pub const ORDINARY: [Ordinary; 7] = [
             "inotify_add_watch",
         ],
         errnos: &["ENOENT", "ENOTDIR"],
+    },
+    Ordinary {
+        why: "a request that was cancelled, or linked to one that failed",
+        syscalls: &["class:io_uring"],
+        errnos: &["ECANCELED"],
+    },
+    Ordinary {
+        why: "a timeout that ran out",
+        syscalls: &["io_uring:timeout", "io_uring:link_timeout"],
+        errnos: &["ETIME"],
+    },
+    Ordinary {
+        why: "nothing left to cancel: the request had ended",
+        syscalls: &[
+            "io_uring:async_cancel",
+            "io_uring:timeout_remove",
+            "io_uring:poll_remove",
+            "io_uring:link_timeout",
+        ],
+        errnos: &["ENOENT"],
+    },
+    Ordinary {
+        why: "no buffer left of those that were provided: the process provides more and asks again",
+        syscalls: &[
+            "io_uring:read",
+            "io_uring:readv",
+            "io_uring:read_multishot",
+            "io_uring:recv",
+            "io_uring:recvmsg",
+        ],
+        errnos: &["ENOBUFS"],
     },
 ];

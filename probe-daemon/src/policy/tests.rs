@@ -1,9 +1,9 @@
 //! What rules come to, for every call, error and process.
 
-use probe_common::{I386_FIRST, SYSCALL_OTHER};
+use probe_common::{I386_FIRST, SYSCALL_OTHER, io_uring_slot};
 
 use super::*;
-use crate::{config::Config, syscall::Abi};
+use crate::{config::Config, io_uring, syscall::Abi};
 
 const NOBODY: Process<'_> = Process { comm: "", uid: 0, cgroup: None };
 
@@ -24,7 +24,7 @@ fn resolve(rules: &str) -> Result<Policy, Vec<ConfigError>> {
 #[test]
 fn every_name_of_the_built_in_table_exists() {
     for line in &ORDINARY {
-        line.syscalls.iter().for_each(|name| assert!(!syscall::named(name).is_empty(), "{name}"));
+        line.syscalls.iter().for_each(|name| assert!(slots::parse(name).is_ok(), "{name}"));
         line.errnos.iter().for_each(|name| assert!(errno::parse(name).is_some(), "{name}"));
     }
 }
@@ -142,6 +142,66 @@ fn rules_about_processes_keep_their_place() {
     assert_eq!(decide("read", "EBADF", who("calm", 0, Some("/batch/1"))), (true, Severity::Info));
     assert!(reports(&policy, "openat", "ENOENT"), "the kernel sends what a rule may report");
     assert!(policy.asks_who() && !Policy::built_in().asks_who());
+}
+
+#[test]
+fn names_and_classes_are_those_of_io_uring_operations_too() {
+    let reports = |policy: &Policy, operation: &str, error: &str| {
+        let opcode = io_uring::opcodes(|known| known.name == operation).next().unwrap();
+        let slot = io_uring_slot(opcode) as usize;
+        policy.kernel(&[Kind::IoUring])[slot].reports(errno::parse(error).unwrap().into())
+    };
+    let policy = Policy::built_in();
+    for (operation, error, expect) in [
+        ("openat", "ENOENT", false),
+        ("openat", "EACCES", true),
+        ("read", "ECANCELED", false),
+        ("recv", "ENOBUFS", false),
+        ("timeout", "ETIME", false),
+        ("timeout", "EINVAL", true),
+        ("poll_remove", "ENOENT", false),
+        ("unlinkat", "ENOENT", true),
+    ] {
+        assert_eq!(reports(&policy, operation, error), expect, "{operation} {error}");
+    }
+    let policy = resolve(
+        r#"
+        [[event.syscall.rules]]
+        syscalls = ["openat", "class:network"]
+        errnos = ["EIO"]
+        action = "drop"
+        [[event.syscall.rules]]
+        syscalls = ["io_uring:read", "msg_ring"]
+        action = "drop"
+        [[event.syscall.rules]]
+        syscalls = ["class:io_uring"]
+        errnos = ["ENOENT"]
+        "#,
+    )
+    .unwrap();
+    for (operation, error, expect) in [
+        ("openat", "EIO", false),
+        ("recv", "EIO", false),
+        ("msg_ring", "EBADF", false),
+        ("read", "EIO", false),
+        ("write", "EIO", true),
+        ("openat", "ENOENT", true),
+    ] {
+        assert_eq!(reports(&policy, operation, error), expect, "{operation} {error}");
+    }
+    assert!(
+        super::tests::reports(&policy, "read", "EIO") && !super::tests::reports(&policy, "openat", "EIO")
+    );
+    assert!(!super::tests::reports(&policy, "openat", "ENOENT"), "the call is none of the operations");
+    let off = policy.kernel(&[Kind::Syscall, Kind::Exec, Kind::Denial]);
+    assert!(off[IO_URING_FIRST as usize..].iter().all(|policy| policy.errnos == [0; 4]));
+    for (name, near) in [
+        ("io_uring:opennat", "io_uring:openat"),
+        ("async_cancle", "async_cancel"),
+        ("class:io_urin", "class:io_uring"),
+    ] {
+        assert_eq!(slots::parse(name), Err(Some(near.to_owned())), "{name}");
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ mod folding;
 mod hostile;
 #[path = "kernel/i386.rs"]
 mod i386;
+#[path = "kernel/io_uring.rs"]
+mod io_uring;
 #[path = "kernel/lifecycle.rs"]
 mod lifecycle;
 #[path = "kernel/offcpu.rs"]

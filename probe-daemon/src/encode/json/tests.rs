@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probe_common::{CallPayload, I386, RAW_EVENT_LEN, RawEvent, RingHeader};
+use probe_common::{CallPayload, I386, Kind, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
 use proptest::prelude::*;
 use serde_json::Value as Document;
 use ulid::Ulid;
@@ -26,7 +26,11 @@ fn narrow(mut record: Vec<u8>) -> Vec<u8> {
 
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
 fn encoded(event: TraceEvent) -> Document {
-    let folded = sample::folded(event);
+    encoded_as(Event::Call(event), 1, Duration::ZERO)
+}
+
+fn encoded_as(event: Event, occurrences: u64, window: Duration) -> Document {
+    let folded = Folded { occurrences, window, ..sample::folded(event) };
     let record = sample::record(&folded);
     let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
     assert!(!bytes.contains(&b'\n'));
@@ -53,6 +57,14 @@ fn b9_a_call_that_nobody_knows() {
     let event = event(&bytes);
     assert_eq!(event.syscall, None);
     insta::assert_json_snapshot!(encoded(event));
+}
+
+#[test]
+fn an_io_uring_request_that_failed_twice() {
+    let mut bytes = ring_record(18, 13, b"nginx", [u64::MAX, 0, 0, 0, 0, 0], &[]);
+    bytes[..4].copy_from_slice(&Kind::IoUring.tag().to_le_bytes());
+    let event = Event::from(&RingRecord::parse(&bytes).unwrap());
+    insta::assert_json_snapshot!(encoded_as(event, 2, Duration::from_secs(5)));
 }
 
 #[test]

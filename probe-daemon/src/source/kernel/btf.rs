@@ -3,7 +3,7 @@
 //! In: the kernel's own type information (BTF). Out: [`Offsets`] for the BPF side, and the names of what this
 //! kernel does not have.
 
-use btf_rs::{Backend, Btf, BtfType, Struct, Type};
+use btf_rs::{Backend, Btf, BtfType, FuncProto, Struct, Type};
 use probe_common::Offsets;
 
 use super::{KernelError, host::BTF_PATH};
@@ -30,6 +30,11 @@ pub fn offsets(btf: &Btf) -> (Offsets, Vec<&'static str>) {
         found
     });
     (offsets, missing)
+}
+
+/// Whether this kernel has the field.
+pub fn has(btf: &Btf, path: &str) -> bool {
+    find(btf, path).is_some()
 }
 
 /// The first of the alternatives of a path that this kernel has.
@@ -79,16 +84,28 @@ fn index(btf: &Btf, index: &str) -> Option<u32> {
 /// Whether the tracepoint's first argument is a pointer to that structure; also false where there is no such
 /// tracepoint.
 pub fn first_argument_is(btf: &Btf, tracepoint: &str, structure: &str) -> bool {
-    let name = format!("btf_trace_{tracepoint}");
-    let Ok(found) = btf.resolve_types_by_name(&name) else { return false };
-    found.iter().any(|found| argument_leads_to(btf, found).is_some_and(|name| name == structure))
+    function(btf, tracepoint)
+        .and_then(|function| argument_leads_to(btf, &function))
+        .is_some_and(|name| name == structure)
+}
+
+/// How many arguments the tracepoint has; none where there is no such tracepoint.
+pub fn arguments(btf: &Btf, tracepoint: &str) -> Option<usize> {
+    function(btf, tracepoint)?.parameters.len().checked_sub(1)
 }
 
 /// `btf_trace_x` is a pointer to a function whose parameters are a `void *` and the tracepoint's arguments.
-fn argument_leads_to(btf: &Btf, tracepoint: &Type) -> Option<String> {
-    let Type::Typedef(pointer) = tracepoint else { return None };
-    let Type::Ptr(function) = resolved(btf, pointer)? else { return None };
-    let Type::FuncProto(function) = resolved(btf, &function)? else { return None };
+fn function(btf: &Btf, tracepoint: &str) -> Option<FuncProto> {
+    let found = btf.resolve_types_by_name(&format!("btf_trace_{tracepoint}")).ok()?;
+    found.iter().find_map(|found| {
+        let Type::Typedef(pointer) = found else { return None };
+        let Type::Ptr(function) = resolved(btf, pointer)? else { return None };
+        let Type::FuncProto(function) = resolved(btf, &function)? else { return None };
+        Some(function)
+    })
+}
+
+fn argument_leads_to(btf: &Btf, function: &FuncProto) -> Option<String> {
     let Type::Ptr(argument) = resolved(btf, function.parameters.get(1)?)? else { return None };
     let Type::Struct(structure) = resolved(btf, &argument)? else { return None };
     btf.resolve_name(&structure).ok()
@@ -167,6 +184,8 @@ mod tests {
         assert!(first_argument_is(&btf, "sched_process_exit", "task_struct"));
         assert!(!first_argument_is(&btf, "signal_generate", "task_struct"));
         assert!(!first_argument_is(&btf, "no_such_tracepoint", "task_struct"));
+        assert_eq!(arguments(&btf, "sys_exit"), Some(2));
+        assert_eq!(arguments(&btf, "no_such_tracepoint"), None);
         assert_eq!(find(&btf, "sizeof no_such_struct"), None);
         assert_eq!(find(&btf, "task_struct.tgid.deeper"), None);
     }

@@ -25,7 +25,7 @@ struct Hook {
 }
 
 /// All of them. A family whose hooks are several needs each that does not say otherwise.
-const HOOKS: [Hook; 7] = [
+const HOOKS: [Hook; 9] = [
     Hook {
         program: "sys_exit",
         tracepoint: "sys_exit",
@@ -58,19 +58,54 @@ const HOOKS: [Hook; 7] = [
         families: &[Kind::Exit],
         without: Some("ends by a fault do not tell its address"),
     },
+    Hook {
+        program: "io_uring_complete",
+        tracepoint: "io_uring_complete",
+        families: &[Kind::IoUring],
+        without: None,
+    },
+    Hook {
+        program: "io_uring_complete_v1",
+        tracepoint: "io_uring_complete",
+        families: &[Kind::IoUring],
+        without: None,
+    },
 ];
 
-/// Tracepoints whose first argument is another one on some kernels, with the structure that the program expects.
-const ARGUMENTS: [(&str, &str); 1] = [("mark_victim", "task_struct")];
-
-/// The tracepoints whose arguments on this kernel are not those that the programs expect, with what is expected.
-pub fn unfit(types: &btf_rs::Btf) -> Vec<(&'static str, &'static str)> {
-    let fits =
-        |(tracepoint, structure): &(&str, &str)| super::btf::first_argument_is(types, tracepoint, structure);
-    ARGUMENTS.into_iter().filter(|argument| !fits(argument)).collect()
+/// What a program expects, where some kernels have something else.
+enum Expects {
+    /// The tracepoint's first argument points to this structure.
+    First(&'static str),
+    /// The tracepoint has so many arguments.
+    Count(usize),
+    /// There is this field, without which the program does nothing.
+    Field(&'static str),
 }
 
-/// The programs that are attached, and the tracepoints that nothing may be attached to, as [`unfit`] has them.
+/// Such programs, and what a kernel lacks where none for the tracepoint fits.
+const EXPECTED: [(&str, Expects, &str); 5] = [
+    ("mark_victim", Expects::First("task_struct"), "that passes a task_struct"),
+    ("io_uring_complete", Expects::Count(3), "with 3 or 7 arguments"),
+    ("io_uring_complete_v1", Expects::Count(7), "with 3 or 7 arguments"),
+    ("io_uring_complete", Expects::Field("io_kiocb.opcode"), "whose io_kiocb has an opcode"),
+    ("io_uring_complete_v1", Expects::Field("io_kiocb.opcode"), "whose io_kiocb has an opcode"),
+];
+
+/// The programs that expect other arguments of their tracepoint than this kernel passes, with what is expected.
+pub fn unfit(types: &btf_rs::Btf) -> Vec<(&'static str, &'static str)> {
+    let fits = |program: &str, expects: &Expects| {
+        let hook = HOOKS.iter().find(|hook| hook.program == program);
+        hook.is_some_and(|hook| match expects {
+            Expects::First(structure) => super::btf::first_argument_is(types, hook.tracepoint, structure),
+            Expects::Field(path) => super::btf::has(types, path),
+            Expects::Count(count) => super::btf::arguments(types, hook.tracepoint) == Some(*count),
+        })
+    };
+    let unfit = EXPECTED.into_iter().filter(|(program, expects, _)| !fits(program, expects));
+    unfit.map(|(program, _, what)| (program, what)).collect()
+}
+
+/// The programs that are attached, and those that may not be, as [`unfit`] has them.
 pub struct Links(Vec<(&'static str, BtfTracePointLinkId)>, Vec<(&'static str, &'static str)>);
 
 impl Links {
@@ -86,7 +121,8 @@ impl Links {
     pub fn select(&mut self, bpf: &mut Ebpf, families: &[Kind]) -> Result<(), KernelError> {
         let mut refused = None;
         let mut types = Types::default();
-        for hook in &HOOKS {
+        let hooks: Vec<&Hook> = HOOKS.iter().filter(|hook| !self.is_replaced(hook)).collect();
+        for hook in hooks {
             let serves: Vec<&str> =
                 hook.families.iter().filter(|kind| families.contains(kind)).map(|kind| kind.name()).collect();
             let at = self.0.iter().position(|(program, _)| *program == hook.program);
@@ -122,12 +158,20 @@ impl Links {
     }
 
     fn fits(&self, hook: &Hook) -> Result<(), KernelError> {
-        match self.1.iter().find(|(tracepoint, _)| *tracepoint == hook.tracepoint) {
-            Some((tracepoint, structure)) => {
-                Err(KernelError::Lacks(format!("a tracepoint {tracepoint} that passes a {structure}")))
-            }
+        match self.1.iter().find(|(program, _)| *program == hook.program) {
+            Some((_, what)) => Err(KernelError::Lacks(format!("a tracepoint {} {what}", hook.tracepoint))),
             None => Ok(()),
         }
+    }
+
+    /// Whether another program for the same tracepoint takes the place of this one, which does not fit: one that
+    /// fits, or the first of those that do not, which alone is complained of.
+    fn is_replaced(&self, hook: &Hook) -> bool {
+        let before = HOOKS.iter().take_while(|other| other.program != hook.program);
+        let others = || HOOKS.iter().filter(|other| other.tracepoint == hook.tracepoint);
+        self.fits(hook).is_err()
+            && (others().any(|other| self.fits(other).is_ok())
+                || before.into_iter().any(|other| other.tracepoint == hook.tracepoint))
     }
 
     /// Detaches all.
@@ -180,5 +224,35 @@ impl Types {
                 Ok(none.insert(types))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_one_program_for_each_tracepoint_that_differs() {
+        let Ok(types) = btf_rs::Btf::from_file("/sys/kernel/btf/vmlinux") else {
+            eprintln!("this kernel has no BTF: nothing to compare");
+            return;
+        };
+        let links = Links::new(unfit(&types));
+        let left = |tracepoint: &str| {
+            let hooks = HOOKS.iter().filter(|hook| hook.tracepoint == tracepoint);
+            hooks.filter(|hook| links.fits(hook).is_ok() && !links.is_replaced(hook)).count()
+        };
+        assert_eq!((left("io_uring_complete"), left("mark_victim"), left("sys_exit")), (1, 1, 1));
+    }
+
+    #[test]
+    fn where_no_program_fits_one_is_complained_of() {
+        let links = Links::new(vec![("io_uring_complete", "a"), ("io_uring_complete_v1", "b")]);
+        let left: Vec<_> =
+            HOOKS.iter().filter(|hook| !links.is_replaced(hook) && links.fits(hook).is_err()).collect();
+        assert_eq!(left.iter().map(|hook| hook.program).collect::<Vec<_>>(), ["io_uring_complete"]);
+        let links = Links::new(vec![("io_uring_complete", "a")]);
+        let kept = |program| HOOKS.iter().any(|hook| hook.program == program && !links.is_replaced(hook));
+        assert!(!kept("io_uring_complete") && kept("io_uring_complete_v1"));
     }
 }

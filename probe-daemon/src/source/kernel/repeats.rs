@@ -16,7 +16,7 @@ use tracing::warn;
 use super::{Folding, KernelError, array, take_map};
 use crate::{
     clock::{Clock, boot_now},
-    event::{Batch, Event, Observation, TraceEvent},
+    event::{Batch, Event, Observation},
     meter::Meter,
 };
 
@@ -60,9 +60,9 @@ impl Repeats {
             if fresh > 0 {
                 meter.folded.add(fresh);
                 let kind = Kind::try_from(entry.header.tag).unwrap_or(Kind::Syscall);
-                let event = TraceEvent::from_call(kind, &entry.header, &entry.payload, [None; 6]);
-                let time = clock.wall(event.finish);
-                repeats.push((Observation { time, event: Event::Call(event) }, fresh));
+                let event = Event::failure(kind, &entry.header, &entry.payload, [None; 6]);
+                let time = clock.wall(entry.header.head.finish);
+                repeats.push((Observation { time, event }, fresh));
             }
             if told.is_none() {
                 self.told.insert(key, fresh);
