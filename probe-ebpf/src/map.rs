@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldEntry, FoldKey, KINDS, OffcpuControl,
+    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldFirst, FoldPage, KINDS, OffcpuControl,
     Offsets, POLICY_SLOTS, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender,
     SleeperSet, SyscallPolicy,
 };
@@ -26,13 +26,13 @@ pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(POLICY_SLOTS, 
 #[map]
 pub static REFUSED: Array<Refused> = Array::with_max_entries(REFUSED_SLOTS, 0);
 
-/// What the daemon changes while programs run.
+/// Failures that repeat, and how often. The daemon sets its size at load.
 #[map]
-pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+pub static FOLD: Array<FoldPage> = Array::with_max_entries(1, 0);
 
-/// Failures that repeat. The daemon may set another size at load.
+/// What is known of each of them. The daemon sets its size at load.
 #[map]
-pub static FOLD: HashMap<FoldKey, FoldEntry> = HashMap::with_max_entries(16 * 1024, 0);
+pub static FOLD_FIRST: Array<FoldFirst> = Array::with_max_entries(1, 0);
 
 /// Where a failed call is put together.
 #[map]
@@ -80,6 +80,11 @@ pub static FAULTS: LruHashMap<u32, Fault> = LruHashMap::with_max_entries(1024, 0
 #[map]
 pub static ENDED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 0);
 
+/// What the daemon changes while programs run. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.control")]
+pub static CONTROL: Control = Control { bank: 0, pages: 0 };
+
 /// Where the running kernel keeps its fields; the daemon reads them from the kernel's BTF.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets::NONE;
@@ -87,6 +92,13 @@ pub static OFFSETS: Offsets = Offsets::NONE;
 /// The daemon's thread group id, which is never observed; 0 is nobody's.
 #[unsafe(no_mangle)]
 pub static SELF_TGID: u32 = 0;
+
+/// Reads what the daemon changes at any time.
+#[inline(always)]
+pub fn control<T: Copy>(value: &'static T) -> T {
+    // SAFETY: a reference is valid and aligned.
+    unsafe { core::ptr::from_ref(value).read_volatile() }
+}
 
 /// Reads a global that the daemon sets at load. The load is volatile because the compiler sees only the value
 /// here; the verifier sees the one that was set, and removes what depends on a field that is absent.

@@ -94,7 +94,7 @@ impl Way {
     #[inline(always)]
     pub fn tell(self, key: u64) -> bool {
         // SAFETY: as above.
-        unsafe { atomic::replace(self.key, key, key | TOLD) }
+        unsafe { atomic::replace(self.key, key, key | TOLD) == key }
     }
 }
 
@@ -129,7 +129,7 @@ pub fn enter(pid: u32, flags: u64, since: u64) -> bool {
     for index in 0..WAYS {
         let way = Way::of(set, index);
         // SAFETY: a value of the map, valid while this program runs.
-        if unsafe { atomic::replace(way.key, 0, key) } {
+        if unsafe { atomic::replace(way.key, 0, key) } == 0 {
             // SAFETY: as above; the way is ours now.
             unsafe { way.since.write_volatile(since) };
             return true;

@@ -7,10 +7,7 @@
 
 use core::mem::offset_of;
 
-use aya_ebpf::{
-    bindings::pt_regs, helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::{bindings::pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext};
 use probe_common::{I386, Kind, REGISTERS, X86_64, syscall_slot};
 
 use crate::{
@@ -56,7 +53,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-#[inline(always)]
+/// Apart from the rest, so that a success has nothing to save and restore.
+#[inline(never)]
 fn failed(ctx: &BtfTracePointContext, errno: u64) {
     let regs: *const u8 = ctx.arg(0);
     // SAFETY: a field of the traced structure; the verifier checks it.
@@ -65,24 +63,28 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         // No system call: after rt_sigreturn the registers are those of the code that the signal interrupted.
         return;
     }
-    let status: u32 = Object::current_task().load(global(&OFFSETS.task_status));
+    let task = Object::current_task();
+    let status: u32 = task.load(global(&OFFSETS.task_status));
     let abi = if status & TS_COMPAT == 0 { X86_64 } else { I386 };
     let slot = syscall_slot(abi, nr);
     let Some(policy) = POLICY.get(slot) else { return };
     if !reports(policy, errno) {
         return;
     }
-    let pid_tgid = bpf_get_current_pid_tgid();
-    if (pid_tgid >> 32) as u32 == global(&SELF_TGID) {
+    let (tgid, tid): (u32, u32) =
+        (task.load(global(&OFFSETS.task_tgid)), task.load(global(&OFFSETS.task_pid)));
+    if tgid == global(&SELF_TGID) {
         return;
     }
+    let pid_tgid = u64::from(tgid) << 32 | u64::from(tid);
     let kind = Kind::of_call(policy.exec != 0, errno);
-    let caller = Registers { regs, abi };
+    let caller = Registers { task, regs, abi };
     Failure { caller, nr, abi, slot, errno: errno as u32, pid_tgid, kind }.report(policy);
 }
 
 /// The current task, as it entered the kernel.
 struct Registers {
+    task: Object,
     regs: *const u8,
     abi: u8,
 }
@@ -90,7 +92,7 @@ struct Registers {
 impl Caller for Registers {
     #[inline(always)]
     fn task(&self) -> Object {
-        Object::current_task()
+        self.task
     }
 
     #[inline(always)]
