@@ -33,7 +33,7 @@ pub use map::{
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,
-    Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, WAYS, Wait,
+    Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, TAKEN, WAYS, Wait,
 };
 pub use oom::{OomPayload, OomRecord};
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};

@@ -12,6 +12,18 @@ pub unsafe fn add(number: *mut u64, value: u64) {
     unsafe { asm!("lock *(u64 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) value) };
 }
 
+/// As [`add`], for a number of 32 bits.
+///
+/// # Safety
+/// `number` is valid and aligned; the verifier must see it.
+#[inline(always)]
+pub unsafe fn add_32(number: *mut u32, value: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("lock *(u32 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) u64::from(value))
+    };
+}
+
 /// Sets a number to `new` where it is `old`; what it was.
 ///
 /// # Safety

@@ -38,10 +38,6 @@ pub static FOLD_FIRST: Array<FoldFirst> = Array::with_max_entries(1, 0);
 #[map]
 pub static SCRATCH: PerCpuArray<CallScratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// Thresholds of off-CPU stalls and how the clocks relate.
-#[map]
-pub static OFFCPU_CONTROL: Array<OffcpuControl> = Array::with_max_entries(1, 0);
-
 /// How the clocks relate, as measured last.
 #[map]
 pub static CALIBRATION: Array<Calibration> = Array::with_max_entries(1, 0);
@@ -49,6 +45,11 @@ pub static CALIBRATION: Array<Calibration> = Array::with_max_entries(1, 0);
 /// Threads that sleep, by the low bits of their ids: 1 MiB.
 #[map]
 pub static SLEEPERS: Array<SleeperSet> = Array::with_max_entries(SLEEPER_SETS, 0);
+
+/// How many ways of each set of sleepers are taken. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.taken")]
+pub static TAKEN: [u32; SLEEPER_SETS as usize] = [0; SLEEPER_SETS as usize];
 
 /// Names of threads whose interruptible sleeps are looked at.
 #[map]
@@ -84,6 +85,12 @@ pub static ENDED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.control")]
 pub static CONTROL: Control = Control { bank: 0, pages: 0 };
+
+/// Thresholds of off-CPU stalls and how the clocks relate. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.offcpu")]
+pub static OFFCPU_CONTROL: OffcpuControl =
+    OffcpuControl { gate: i64::MAX, scheduler_offset: 0, tick: 0, blocked: 0, starved: 0, sleeping: 0 };
 
 /// Where the running kernel keeps its fields; the daemon reads them from the kernel's BTF.
 #[unsafe(no_mangle)]

@@ -137,7 +137,8 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
         return;
     }
     let signal = task.follow(signal);
-    head.sid = signal.follow(sid).probe(numbers + nr);
+    // The first element is within what the verifier can check.
+    head.sid = signal.follow(sid).load(numbers + nr);
     let pid = signal.follow(tgid);
     let depth: u32 = pid.load(level);
     if depth != 0 {

@@ -8,7 +8,7 @@
 use core::mem::offset_of;
 
 use aya_ebpf::{bindings::pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext};
-use probe_common::{I386, Kind, REGISTERS, X86_64, syscall_slot};
+use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
 
 use crate::{
     failure::{Caller, Failure, reports},
@@ -53,8 +53,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Apart from the rest, so that a success has nothing to save and restore.
-#[inline(never)]
+#[inline(always)]
 fn failed(ctx: &BtfTracePointContext, errno: u64) {
     let regs: *const u8 = ctx.arg(0);
     // SAFETY: a field of the traced structure; the verifier checks it.
@@ -66,20 +65,26 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     let task = Object::current_task();
     let status: u32 = task.load(global(&OFFSETS.task_status));
     let abi = if status & TS_COMPAT == 0 { X86_64 } else { I386 };
-    let slot = syscall_slot(abi, nr);
-    let Some(policy) = POLICY.get(slot) else { return };
-    if !reports(policy, errno) {
-        return;
+    let Some(policy) = POLICY.get(syscall_slot(abi, nr)) else { return };
+    if reports(policy, errno) {
+        wanted(regs, task, policy, nr, (errno as u32) << 8 | u32::from(abi));
     }
-    let (tgid, tid): (u32, u32) =
-        (task.load(global(&OFFSETS.task_tgid)), task.load(global(&OFFSETS.task_pid)));
+}
+
+/// Apart from the rest, so that what is no event has little to save and restore. The last argument is the error
+/// number and, in its low byte, whose numbers these are: a BPF function has five arguments at most.
+#[inline(never)]
+fn wanted(regs: *const u8, task: Object, policy: &SyscallPolicy, nr: u32, errno_abi: u32) {
+    let (errno, abi) = (errno_abi >> 8, errno_abi as u8);
+    let tgid: u32 = task.load(global(&OFFSETS.task_tgid));
     if tgid == global(&SELF_TGID) {
         return;
     }
+    let tid: u32 = task.load(global(&OFFSETS.task_pid));
     let pid_tgid = u64::from(tgid) << 32 | u64::from(tid);
-    let kind = Kind::of_call(policy.exec != 0, errno);
+    let kind = Kind::of_call(policy.exec != 0, u64::from(errno));
     let caller = Registers { task, regs, abi };
-    Failure { caller, nr, abi, slot, errno: errno as u32, pid_tgid, kind }.report(policy);
+    Failure { caller, nr, abi, slot: syscall_slot(abi, nr), errno, pid_tgid, kind }.report(policy);
 }
 
 /// The current task, as it entered the kernel.
