@@ -60,6 +60,13 @@ impl Object {
         unsafe { self.0.add(offset as usize).cast::<T>().read_volatile() }
     }
 
+    /// As [`Object::load`], for a field that the kernel has: a test less. The verifier refuses the program otherwise.
+    #[inline(always)]
+    pub fn load_present<T: Copy>(self, offset: u32) -> T {
+        // SAFETY: the verifier checks the load against the structure's BTF.
+        unsafe { self.0.add(offset as usize).cast::<T>().read_volatile() }
+    }
+
     /// Follows the pointer at `offset`. Follow only pointers that `offset` has.
     #[inline(always)]
     pub fn follow(self, offset: u32) -> Self {

@@ -17,7 +17,7 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use probe_common::{Kind, OffcpuControl, Runner, Wait};
+use probe_common::{ABSENT, Kind, OffcpuControl, Runner, Wait};
 
 use crate::{
     emit::{self, Fate},
@@ -43,13 +43,18 @@ fn matters(ctx: &BtfTracePointContext) -> bool {
     if stall::blocks(state) || (stall::sleeps(state) && control(&OFFCPU_CONTROL.sleeping) != 0) {
         return true;
     }
-    let late = late();
-    if is_before(Object::new(ctx.arg(1)).load(global(&OFFSETS.task_last_arrival)), late) {
-        return true;
+    let (prev, next) = (Object::new(ctx.arg(1)), Object::new(ctx.arg(2)));
+    let queued = global(&OFFSETS.task_last_queued);
+    // A kernel has all of `struct sched_info` or nothing.
+    if queued != ABSENT {
+        let late = late();
+        if is_before(prev.load_present(global(&OFFSETS.task_last_arrival)), late)
+            || is_before(next.load_present(queued), late)
+        {
+            return true;
+        }
     }
-    let next = Object::new(ctx.arg(2));
-    is_before(next.load(global(&OFFSETS.task_last_queued)), late)
-        || stall::maybe_sleeps(next.load(global(&OFFSETS.task_pid)))
+    stall::maybe_sleeps(next.load_present(global(&OFFSETS.task_pid)))
 }
 
 /// Whoever was queued, or got its CPU, before this time may have waited or run for too long; on the scheduler's clock.

@@ -88,23 +88,21 @@ impl Repeats {
                     Ok(first) if first.key == key => {
                         meter.folded.add(fresh);
                         repeats.push((observation(&first, &clock), fresh));
-                        if !clear {
-                            self.told.insert(way, count);
-                        }
                     }
                     // A program took the way and has been held up since.
-                    _ if !clear => {}
+                    _ if !clear => continue,
                     _ => {
                         meter.folded.add(fresh);
                         meter.lost_pipeline.add(fresh);
                     }
                 }
+                self.told.insert(way, count);
             }
-            if clear
-                && used
-                && let Err(error) = self.table.set(index, FoldPage::default(), 0)
-            {
-                warn!(%error, "folded failures cannot be forgotten");
+            if clear && used {
+                match self.table.set(index, FoldPage::default(), 0) {
+                    Ok(()) => self.told.retain(|way, _| way / PAGE_WAYS != index),
+                    Err(error) => warn!(%error, "folded failures cannot be forgotten"),
+                }
             }
         }
     }
