@@ -5,7 +5,6 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    map::FoldEntry,
     raw::{ARG_COUNT, ARG_LEN, DecodeError},
     ring::RingHeader,
 };
@@ -94,11 +93,11 @@ pub struct CallRecord {
     pub payload: CallPayload,
 }
 
-/// Where the BPF side puts a failed call together, one per CPU. A ring record is what follows the entry's counts.
+/// Where the BPF side puts a failed call together, one per CPU, as it goes into the ring.
 #[repr(C)]
 pub struct CallScratch {
-    /// Who, when and which call, as it goes into the fold map.
-    pub entry: FoldEntry,
+    /// Who, when and which call.
+    pub record: CallRecord,
     /// The captured memory.
     pub memory: [u8; SCRATCH_MEMORY_LEN],
 }

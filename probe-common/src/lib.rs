@@ -8,6 +8,7 @@
 
 mod call;
 mod exit;
+mod fold;
 #[cfg(feature = "user")]
 pub mod heap;
 mod map;
@@ -21,15 +22,18 @@ pub use call::{
     SCRATCH_MEMORY_LEN, SOCKADDR_LEN, X86_64,
 };
 pub use exit::{ExitPayload, ExitRecord, Fault, NAME_LEN, Sender};
+pub use fold::{
+    CONTROL, Control, FOLD, FOLD_BANKS, FOLD_FIRST, FOLD_SETS, FOLD_WAYS, FoldFirst, FoldPage, FoldSet,
+    PAGE_WAYS, fold_key, fold_place,
+};
 pub use map::{
-    ABSENT, CONTROL, COUNTERS, Control, Counters, ERRNO_BITS, FOLD, FoldEntry, FoldKey, I386_FIRST,
-    IO_URING_FIRST, IO_URING_SLOTS, KINDS, OFFSETS, Offsets, POLICY, POLICY_SLOTS, REFUSED, REFUSED_SLOTS,
-    RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
-    io_uring_slot, socketcall_slot, syscall_slot,
+    ABSENT, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST, IO_URING_SLOTS, KINDS, OFFSETS,
+    Offsets, POLICY, POLICY_SLOTS, REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS,
+    SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy, io_uring_slot, socketcall_slot, syscall_slot,
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,
-    Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, WAYS, Wait,
+    Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, TAKEN, WAYS, Wait,
 };
 pub use oom::{OomPayload, OomRecord};
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};

@@ -4,10 +4,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{
-    call::{CallPayload, I386},
-    ring::{Kind, RingHeader},
-};
+use crate::{call::I386, ring::Kind};
 
 /// Ring buffer: every event.
 pub const RING: &str = "RING";
@@ -15,10 +12,6 @@ pub const RING: &str = "RING";
 pub const COUNTERS: &str = "COUNTERS";
 /// Array of [`SyscallPolicy`], indexed by [`syscall_slot`] and [`io_uring_slot`].
 pub const POLICY: &str = "POLICY";
-/// Array of one [`Control`].
-pub const CONTROL: &str = "CONTROL";
-/// Hash of [`FoldKey`] to [`FoldEntry`]: the repeats of a failure.
-pub const FOLD: &str = "FOLD";
 /// Array of [`Refused`], indexed by thread id modulo [`REFUSED_SLOTS`].
 pub const REFUSED: &str = "REFUSED";
 /// Read-only global: [`Offsets`].
@@ -128,7 +121,8 @@ pub struct Refused {
     pub entry: u64,
 }
 
-/// What one CPU has counted for one kind. What was folded is counted in the [`FoldEntry`]s.
+/// What one CPU has counted for one kind. What was folded is counted in the table
+/// of [`crate::FoldSet`]s.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Counters {
@@ -136,52 +130,6 @@ pub struct Counters {
     pub sent: u64,
     /// Events lost: the ring buffer had no room, and they could not be folded either.
     pub lost: u64,
-}
-
-/// What the daemon changes while programs run.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Control {
-    /// Part of every [`FoldKey`]. When it changes, no program adds to an older entry any more, once those that
-    /// run have ended; so older entries can be read and removed without losing a count.
-    pub generation: u32,
-    /// 1 where repeats are folded; 0 sends each event.
-    pub fold: u32,
-}
-
-/// Which failures are repeats of one another.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct FoldKey {
-    /// [`Control::generation`] when the first was seen.
-    pub generation: u32,
-    /// The process (thread group id).
-    pub tgid: u32,
-    /// The slot of [`POLICY`]: which call it is.
-    pub slot: u32,
-    /// Error number.
-    pub errno: u32,
-}
-
-/// What is known of a failure that repeats.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct FoldEntry {
-    /// How often it happened in this generation, the first time included.
-    pub count: u64,
-    /// 1 where the first time went out through the ring buffer, else 0.
-    pub sent: u64,
-    /// Who and when, the first time.
-    pub header: RingHeader,
-    /// The call's registers, the first time. Its captured memory went only into the ring buffer.
-    pub payload: CallPayload,
-}
-
-impl FoldEntry {
-    /// Occurrences that no ring record tells of.
-    pub fn folded(&self) -> u64 {
-        self.count.saturating_sub(self.sent)
-    }
 }
 
 /// Makes [`Offsets`] and the one list of where each field comes from.
@@ -294,16 +242,10 @@ offsets! {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Control, Counters, FoldEntry, FoldKey, Offsets, SyscallPolicy};
+    use super::{Counters, Offsets, SyscallPolicy};
 
     // SAFETY: `repr(C)`, made of integers only, without padding (zerocopy's `IntoBytes` derive checks it).
     unsafe impl aya::Pod for Counters {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Control {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for FoldKey {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for FoldEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Offsets {}
     // SAFETY: as above.

@@ -9,12 +9,14 @@ use crate::{raw::COMM_LEN, ring::RingHeader};
 
 /// Frames of a kernel stack at most.
 pub const FRAMES: usize = 32;
-/// Map: array of one [`OffcpuControl`].
-pub const OFFCPU_CONTROL: &str = "OFFCPU_CONTROL";
+/// Global: one [`OffcpuControl`].
+pub const OFFCPU_CONTROL: &str = ".data.offcpu";
 /// Map: array of one [`Calibration`].
 pub const CALIBRATION: &str = "CALIBRATION";
 /// Map: array of [`SleeperSet`], indexed by the low bits of a thread's id.
 pub const SLEEPERS: &str = "SLEEPERS";
+/// Global: a `u32` for each set of [`SLEEPERS`], how many of its ways are taken.
+pub const TAKEN: &str = ".data.taken";
 /// Map: array of [`Runner`], indexed by CPU.
 pub const RUNNERS: &str = "RUNNERS";
 /// Map: hash whose keys are the names of threads whose interruptible sleeps are looked at.

@@ -114,8 +114,8 @@ section! {
         /// Whether repeats of a failure are counted into one record. Off gives a record for each, which a flood fills
         /// disks and networks with.
         pub fold: OnOff = OnOff::On, one_of::<OnOff>();
-        /// How many failures may repeat at the same time; what comes beyond goes out unfolded. Each takes about 300
-        /// bytes of kernel memory.
+        /// Room for failures that repeat: a third of this number in each of the probe's intervals, each a process, call
+        /// and error. What finds no room goes out unfolded. Each takes about 220 bytes of kernel memory.
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
         /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();

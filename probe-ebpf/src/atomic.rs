@@ -12,12 +12,24 @@ pub unsafe fn add(number: *mut u64, value: u64) {
     unsafe { asm!("lock *(u64 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) value) };
 }
 
-/// Sets a number to `new` where it is `old`, and says whether it was.
+/// As [`add`], for a number of 32 bits.
 ///
 /// # Safety
 /// `number` is valid and aligned; the verifier must see it.
 #[inline(always)]
-pub unsafe fn replace(number: *mut u64, old: u64, new: u64) -> bool {
+pub unsafe fn add_32(number: *mut u32, value: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("lock *(u32 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) u64::from(value))
+    };
+}
+
+/// Sets a number to `new` where it is `old`; what it was.
+///
+/// # Safety
+/// `number` is valid and aligned; the verifier must see it.
+#[inline(always)]
+pub unsafe fn replace(number: *mut u64, old: u64, new: u64) -> u64 {
     let before: u64;
     // SAFETY: the caller's promise. The instruction compares with r0, and leaves there what it found.
     unsafe {
@@ -28,13 +40,15 @@ pub unsafe fn replace(number: *mut u64, old: u64, new: u64) -> bool {
             inout("r0") old => before,
         )
     };
-    before == old
+    before
 }
 
-/// The two lowest bits of a number, taken where this is called: the compiler can neither move nor drop it.
+/// The low bits of a number, taken where this is called: the compiler can neither move nor drop it.
 #[inline(always)]
-pub fn low_two_bits(mut number: u64) -> u64 {
+pub fn low_bits<const MASK: u64>(mut number: u64) -> u64 {
     // SAFETY: one instruction on a register.
-    unsafe { asm!("{number} &= 3", number = inout(reg) number, options(nomem, nostack)) };
+    unsafe {
+        asm!("{number} &= {mask}", number = inout(reg) number, mask = const MASK, options(nomem, nostack))
+    };
     number
 }

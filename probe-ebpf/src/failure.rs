@@ -1,27 +1,21 @@
 //! A call that failed becomes one record for the first failure of a process, call and error, and a count of its
-//! repeats in the fold map.
+//! repeats in the fold table.
 //!
-//! In: which call, which error, its registers, and the policy of the call. Out: a ring record or one more in the
-//! count of an entry.
+//! In: which call, which error, its registers, and the policy of the call. Out: a ring record or one more in a count.
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str},
-};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str};
 use probe_common::{
-    CallPayload, CallRecord, CallScratch, ERRNO_BITS, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS,
-    RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy,
+    CallPayload, CallRecord, CallScratch, ERRNO_BITS, FOLD_SETS, FOLD_WAYS, FoldSet, Kind, MEMORY_SLOT_LEN,
+    PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy, fold_key, fold_place,
 };
 
 use crate::{
-    atomic::{self, low_two_bits},
+    atomic::{self, low_bits},
     emit::{self, Fate},
-    map::{CONTROL, FOLD, SCRATCH},
+    map::{CONTROL, FOLD, FOLD_FIRST, SCRATCH, control},
     task::{self, Object},
 };
 
-/// What the map says of a key that is already there (`EEXIST`).
-const EXISTS: i32 = -17;
 const ENOENT: u32 = 2;
 
 /// [`SyscallPolicy::reports`], in a form that every verifier follows: some forget the bound of a number that the
@@ -29,7 +23,7 @@ const ENOENT: u32 = 2;
 #[inline(always)]
 pub fn reports(policy: &SyscallPolicy, errno: u64) -> bool {
     // The compiler still has to be told that it is an index.
-    let word = low_two_bits(errno / 64) & 3;
+    let word = low_bits::<3>(errno / 64) & 3;
     errno < u64::from(ERRNO_BITS) && policy.errnos[word as usize] & (1 << (errno % 64)) != 0
 }
 
@@ -67,16 +61,19 @@ impl<C: Caller> Failure<C> {
     /// Sends it, or counts it.
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
-        let Some(control) = CONTROL.get(0) else { return };
-        if control.fold == 0 || (policy.looks != 0 && self.errno == ENOENT) {
+        let control = control(&CONTROL);
+        if control.pages == 0 || (policy.looks != 0 && self.errno == ENOENT) {
             return self.send_alone(policy);
         }
-        let tgid = (self.pid_tgid >> 32) as u32;
-        let key = FoldKey { generation: control.generation, tgid, slot: self.slot, errno: self.errno };
-        match FOLD.get_ptr_mut(key) {
-            // SAFETY: a value of the map, valid while this program runs.
-            Some(entry) => unsafe { atomic::add(&raw mut (*entry).count, 1) },
-            None => self.send_first(policy, &key),
+        let key = fold_key((self.pid_tgid >> 32) as u32, self.slot, self.errno);
+        let (page, set) = fold_place(key, control.pages);
+        let page = control.bank * control.pages + page;
+        let Some(sets) = FOLD.get_ptr_mut(page) else { return self.send_alone(policy) };
+        let set = low_bits::<{ FOLD_SETS as u64 - 1 }>(u64::from(set)) as usize;
+        // SAFETY: a value of the map, and an index of its array.
+        let counted = unsafe { &raw mut (*sets).sets[set & (FOLD_SETS - 1)] };
+        if !count_in(counted, key) {
+            self.send_first(policy, counted, key, page * FOLD_SETS as u32 + set as u32);
         }
     }
 
@@ -115,38 +112,41 @@ impl<C: Caller> Failure<C> {
         emit::count(self.kind, fate);
     }
 
-    /// Sends the first failure of this key, and opens the entry that counts its repeats. Each event ends in
-    /// exactly one place: the ring buffer, an entry's count, or the count of what is lost.
+    /// Takes a way of the set for this failure, and sends it. Each event ends in exactly one place: the ring buffer,
+    /// a way's count, or the count of what is lost.
     #[inline(never)]
-    fn send_first(&self, policy: &SyscallPolicy, key: &FoldKey) {
-        let Some(scratch) = scratch() else { return emit::count(self.kind, Fate::Lost) };
-        let fate = self.send(scratch, policy);
-        scratch.entry.count = 1;
-        scratch.entry.sent = u64::from(fate == Fate::Sent);
-        let opened = FOLD.insert(key, scratch.entry, u64::from(BPF_NOEXIST));
-        if fate == Fate::Sent {
-            // Whether or not there is an entry now: this event went out, and no count holds it twice, since the
-            // entry that was opened says so.
-            return emit::count(self.kind, fate);
-        }
-        match opened {
-            Ok(()) => {}
-            Err(error) => {
-                // Another CPU opened the entry in between, or the map is full as well.
-                match FOLD.get_ptr_mut(key) {
-                    // SAFETY: a value of the map, valid while this program runs.
-                    Some(entry) if i64::from(error) == i64::from(EXISTS) => unsafe {
-                        atomic::add(&raw mut (*entry).count, 1);
-                    },
-                    _ => emit::count(self.kind, Fate::Lost),
-                }
+    fn send_first(&self, policy: &SyscallPolicy, set: *mut FoldSet, key: u64, set_index: u32) {
+        for way in 0..FOLD_WAYS {
+            // SAFETY: a value of the map, and an index of its array.
+            let found = unsafe { atomic::replace(&raw mut (*set).keys[way], 0, key) };
+            if found == key {
+                // Another CPU was quicker.
+                // SAFETY: as above.
+                return unsafe { atomic::add(&raw mut (*set).counts[way], 1) };
+            }
+            if found == 0 {
+                let fate = match scratch() {
+                    Some(scratch) => {
+                        let fate = self.send(scratch, policy);
+                        remember(set_index * FOLD_WAYS as u32 + way as u32, key, scratch);
+                        fate
+                    }
+                    None => Fate::Lost,
+                };
+                return match fate {
+                    Fate::Sent => emit::count(self.kind, fate),
+                    // SAFETY: as above.
+                    Fate::Lost => unsafe { atomic::add(&raw mut (*set).counts[way], 1) },
+                };
             }
         }
+        // The set is full of others.
+        self.send_alone(policy);
     }
 
     #[inline(always)]
     fn send(&self, scratch: &mut CallScratch, policy: &SyscallPolicy) -> Fate {
-        self.describe(&mut scratch.entry.header, &mut scratch.entry.payload);
+        self.describe(&mut scratch.record.header, &mut scratch.record.payload);
         let mut end = 0;
         for index in 0..REGISTERS {
             if policy.strings & 1 << index != 0 {
@@ -156,9 +156,38 @@ impl<C: Caller> Failure<C> {
             }
         }
         let length = size_of::<CallRecord>() + bounded(end);
-        scratch.entry.header.length = length as u32;
+        scratch.record.header.length = length as u32;
         // SAFETY: header, payload and memory lie one after another, and so many bytes of them are written.
-        unsafe { emit::output((&raw const scratch.entry.header).cast(), length) }
+        unsafe { emit::output((&raw const scratch.record.header).cast(), length) }
+    }
+}
+
+/// Adds a repeat to its count; false where there is none yet.
+#[inline(always)]
+fn count_in(set: *mut FoldSet, key: u64) -> bool {
+    for way in 0..FOLD_WAYS {
+        // SAFETY: a value of the map, valid while this program runs, and an index of its arrays.
+        unsafe {
+            if (&raw const (*set).keys[way]).read_volatile() == key {
+                atomic::add(&raw mut (*set).counts[way], 1);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Keeps who it was, for the record that will tell of the repeats.
+#[inline(always)]
+fn remember(index: u32, key: u64, scratch: &CallScratch) {
+    let Some(first) = FOLD_FIRST.get_ptr_mut(index) else { return };
+    // SAFETY: a value of the map, which belongs to whoever took the way. The daemon looks at it after it has seen
+    // the key there.
+    unsafe {
+        (&raw mut (*first).key).write_volatile(0);
+        (*first).header = scratch.record.header;
+        (*first).payload = scratch.record.payload;
+        (&raw mut (*first).key).write_volatile(key);
     }
 }
 
@@ -179,7 +208,7 @@ fn capture_string(scratch: &mut CallScratch, index: usize, end: usize) -> usize 
     let end = bounded(end);
     // SAFETY: `end` leaves room for a slot.
     let to = unsafe { scratch.memory.as_mut_ptr().add(end) };
-    let from = scratch.entry.payload.registers[index] as *const _;
+    let from = scratch.record.payload.registers[index] as *const _;
     // SAFETY: the helper writes at most a slot, and fails on an address that cannot be read.
     let read = unsafe { bpf_probe_read_user_str(to.cast(), MEMORY_SLOT_LEN as u32, from) };
     if read < 1 {
@@ -189,10 +218,10 @@ fn capture_string(scratch: &mut CallScratch, index: usize, end: usize) -> usize 
     let mut len = read as usize - 1;
     if len > PATH_LEN {
         len = PATH_LEN;
-        scratch.entry.payload.truncated |= 1 << index;
+        scratch.record.payload.truncated |= 1 << index;
     }
-    scratch.entry.payload.captured |= 1 << index;
-    scratch.entry.payload.memory_len[index] = len as u16;
+    scratch.record.payload.captured |= 1 << index;
+    scratch.record.payload.memory_len[index] = len as u16;
     end + len
 }
 
@@ -203,19 +232,19 @@ fn capture_sockaddr(scratch: &mut CallScratch, index: usize, len_index: usize, e
     }
     let end = bounded(end);
     // The kernel takes the length as an `int` and refuses one past sizeof(struct sockaddr_storage).
-    let given = scratch.entry.payload.registers[len_index] as u32;
+    let given = scratch.record.payload.registers[len_index] as u32;
     let len = if given as usize > SOCKADDR_LEN { SOCKADDR_LEN } else { given as usize };
     // SAFETY: `end` leaves room for a slot, which is larger than an address.
     let to = unsafe { scratch.memory.as_mut_ptr().add(end) };
-    let from = scratch.entry.payload.registers[index] as *const _;
+    let from = scratch.record.payload.registers[index] as *const _;
     // SAFETY: the helper writes `len` bytes, and fails on an address that cannot be read.
     if len == 0 || unsafe { bpf_probe_read_user(to.cast(), len as u32, from) } != 0 {
         return end;
     }
     if given as usize > SOCKADDR_LEN {
-        scratch.entry.payload.truncated |= 1 << index;
+        scratch.record.payload.truncated |= 1 << index;
     }
-    scratch.entry.payload.captured |= 1 << index;
-    scratch.entry.payload.memory_len[index] = len as u16;
+    scratch.record.payload.captured |= 1 << index;
+    scratch.record.payload.memory_len[index] = len as u16;
     end + len
 }

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldEntry, FoldKey, KINDS, OffcpuControl,
+    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldFirst, FoldPage, KINDS, OffcpuControl,
     Offsets, POLICY_SLOTS, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender,
     SleeperSet, SyscallPolicy,
 };
@@ -26,21 +26,17 @@ pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(POLICY_SLOTS, 
 #[map]
 pub static REFUSED: Array<Refused> = Array::with_max_entries(REFUSED_SLOTS, 0);
 
-/// What the daemon changes while programs run.
+/// Failures that repeat, and how often. The daemon sets its size at load.
 #[map]
-pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+pub static FOLD: Array<FoldPage> = Array::with_max_entries(1, 0);
 
-/// Failures that repeat. The daemon may set another size at load.
+/// What is known of each of them. The daemon sets its size at load.
 #[map]
-pub static FOLD: HashMap<FoldKey, FoldEntry> = HashMap::with_max_entries(16 * 1024, 0);
+pub static FOLD_FIRST: Array<FoldFirst> = Array::with_max_entries(1, 0);
 
 /// Where a failed call is put together.
 #[map]
 pub static SCRATCH: PerCpuArray<CallScratch> = PerCpuArray::with_max_entries(1, 0);
-
-/// Thresholds of off-CPU stalls and how the clocks relate.
-#[map]
-pub static OFFCPU_CONTROL: Array<OffcpuControl> = Array::with_max_entries(1, 0);
 
 /// How the clocks relate, as measured last.
 #[map]
@@ -49,6 +45,11 @@ pub static CALIBRATION: Array<Calibration> = Array::with_max_entries(1, 0);
 /// Threads that sleep, by the low bits of their ids: 1 MiB.
 #[map]
 pub static SLEEPERS: Array<SleeperSet> = Array::with_max_entries(SLEEPER_SETS, 0);
+
+/// How many ways of each set of sleepers are taken. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.taken")]
+pub static TAKEN: [u32; SLEEPER_SETS as usize] = [0; SLEEPER_SETS as usize];
 
 /// Names of threads whose interruptible sleeps are looked at.
 #[map]
@@ -80,6 +81,17 @@ pub static FAULTS: LruHashMap<u32, Fault> = LruHashMap::with_max_entries(1024, 0
 #[map]
 pub static ENDED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 0);
 
+/// What the daemon changes while programs run. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.control")]
+pub static CONTROL: Control = Control { bank: 0, pages: 0 };
+
+/// Thresholds of off-CPU stalls and how the clocks relate. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.offcpu")]
+pub static OFFCPU_CONTROL: OffcpuControl =
+    OffcpuControl { gate: i64::MAX, scheduler_offset: 0, tick: 0, blocked: 0, starved: 0, sleeping: 0 };
+
 /// Where the running kernel keeps its fields; the daemon reads them from the kernel's BTF.
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets::NONE;
@@ -87,6 +99,13 @@ pub static OFFSETS: Offsets = Offsets::NONE;
 /// The daemon's thread group id, which is never observed; 0 is nobody's.
 #[unsafe(no_mangle)]
 pub static SELF_TGID: u32 = 0;
+
+/// Reads what the daemon changes at any time.
+#[inline(always)]
+pub fn control<T: Copy>(value: &'static T) -> T {
+    // SAFETY: a reference is valid and aligned.
+    unsafe { core::ptr::from_ref(value).read_volatile() }
+}
 
 /// Reads a global that the daemon sets at load. The load is volatile because the compiler sees only the value
 /// here; the verifier sees the one that was set, and removes what depends on a field that is absent.

@@ -5,7 +5,8 @@
 //! The table has sets of four ways, one cache line each, so that a look at a thread that is not there costs one line.
 //! A thread that goes to sleep takes a free way with one atomic operation and gives it back when it runs again;
 //! nobody's way is ever taken from it. A thread whose set is full cannot be followed, and counts as lost: that takes
-//! five sleepers at once whose ids are equal in their low 14 bits.
+//! five sleepers at once whose ids are equal in their low 14 bits. Beside the table, a number for each set says how
+//! many of its ways are taken: mostly none, and then a switch to a thread looks no further.
 
 use aya_ebpf::helpers::generated::{bpf_get_task_stack, bpf_ktime_get_boot_ns};
 use probe_common::{FRAMES, Kind, OffcpuRecord, SLEEPER_SETS, SleeperSet, WAYS, Wait};
@@ -13,7 +14,7 @@ use probe_common::{FRAMES, Kind, OffcpuRecord, SLEEPER_SETS, SleeperSet, WAYS, W
 use crate::{
     atomic,
     emit::{self, Fate},
-    map::{OFFSETS, RING, SELF_TGID, SLEEPERS, global},
+    map::{OFFSETS, RING, SELF_TGID, SLEEPERS, TAKEN, global},
     task::{self, Object},
 };
 
@@ -84,17 +85,19 @@ impl Way {
         }
     }
 
-    /// Gives the way back.
+    /// Gives back the way of this thread.
     #[inline(always)]
-    pub fn free(self) {
+    pub fn free(self, pid: u32) {
         self.set(0, 0);
+        // SAFETY: a word of the global.
+        unsafe { atomic::add_32(taken(pid), u32::MAX) };
     }
 
     /// Marks the sleep as told of; false where it has ended meanwhile.
     #[inline(always)]
     pub fn tell(self, key: u64) -> bool {
         // SAFETY: as above.
-        unsafe { atomic::replace(self.key, key, key | TOLD) }
+        unsafe { atomic::replace(self.key, key, key | TOLD) == key }
     }
 }
 
@@ -102,6 +105,21 @@ impl Way {
 #[inline(always)]
 pub fn set_of(pid: u32) -> Option<*mut SleeperSet> {
     SLEEPERS.get_ptr_mut(pid & (SLEEPER_SETS - 1))
+}
+
+/// How many ways of this thread's set are taken.
+#[inline(always)]
+fn taken(pid: u32) -> *mut u32 {
+    let index = (pid & (SLEEPER_SETS - 1)) as usize;
+    // SAFETY: within the global, since it has as many words as there are sets.
+    unsafe { (&raw const TAKEN).cast_mut().cast::<u32>().add(index) }
+}
+
+/// False where this thread surely has no way.
+#[inline(always)]
+pub fn maybe_sleeps(pid: u32) -> bool {
+    // SAFETY: a word of the global.
+    unsafe { taken(pid).read_volatile() != 0 }
 }
 
 /// The way of a thread in its set.
@@ -129,9 +147,12 @@ pub fn enter(pid: u32, flags: u64, since: u64) -> bool {
     for index in 0..WAYS {
         let way = Way::of(set, index);
         // SAFETY: a value of the map, valid while this program runs.
-        if unsafe { atomic::replace(way.key, 0, key) } {
+        if unsafe { atomic::replace(way.key, 0, key) } == 0 {
             // SAFETY: as above; the way is ours now.
-            unsafe { way.since.write_volatile(since) };
+            unsafe {
+                way.since.write_volatile(since);
+                atomic::add_32(taken(pid), 1);
+            }
             return true;
         }
     }

@@ -11,8 +11,8 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    ABSENT, COUNTERS, Counters, FOLD, Kind, OFFSETS, POLICY, RING, RUNNERS, RingRecord, SELF_TGID,
-    SyscallPolicy, heap,
+    ABSENT, COUNTERS, Counters, FOLD, FOLD_BANKS, FOLD_FIRST, Kind, OFFSETS, PAGE_WAYS, POLICY, RING,
+    RUNNERS, RingRecord, SELF_TGID, SyscallPolicy, heap,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -163,11 +163,13 @@ impl Kernel {
             offsets.css_set_memory = ABSENT;
         }
         let own = std::process::id();
+        let pages = FOLD_BANKS * folding.pages().max(1);
         let mut bpf = loader
             .verifier_log_level(VerifierLogLevel::DEBUG)
             .override_global(OFFSETS, &offsets, true)
             .override_global(SELF_TGID, &own, true)
-            .map_max_entries(FOLD, folding.entries.unwrap_or(1))
+            .map_max_entries(FOLD, pages)
+            .map_max_entries(FOLD_FIRST, pages * PAGE_WAYS)
             .map_max_entries(RUNNERS, cpus())
             .load(OBJECT)
             .map_err(|e| KernelError::refused("loading the BPF object", e))?;
@@ -241,7 +243,7 @@ impl Kernel {
                 },
                 _ = sweep.tick() => {
                     self.count(&meter);
-                    self.repeats.begin_generation();
+                    self.repeats.next_bank();
                     harvest = Some(time::Instant::now() + LAST_PROGRAMS);
                 }
                 _ = look.tick(), if self.links.has("sched_switch") => self.stalls.sweep(&mut self.bpf),
@@ -269,7 +271,7 @@ impl Kernel {
         // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
         let mut rest: Vec<Batch> = std::iter::from_fn(|| outbox.take()).collect();
         while drain(self.ring.get_mut(), &meter, |events| rest.push(events)) == Drained::Some {}
-        self.repeats.begin_generation();
+        self.repeats.next_bank();
         rest.push(self.repeats.harvest(&meter));
         for batch in rest {
             let events = batch.occurrences();

@@ -17,11 +17,11 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use probe_common::{Kind, OffcpuControl, Runner, Wait};
+use probe_common::{ABSENT, Kind, OffcpuControl, Runner, Wait};
 
 use crate::{
     emit::{self, Fate},
-    map::{HOG, OFFCPU_CONTROL, OFFSETS, SLEEPER_NAMES, STARVED_TOLD, global},
+    map::{HOG, OFFCPU_CONTROL, OFFSETS, SLEEPER_NAMES, STARVED_TOLD, control, global},
     stall::{self, INTERRUPTIBLE, Stall, TOLD, Way},
     task::Object,
 };
@@ -29,17 +29,59 @@ use crate::{
 /// Runs at every context switch of the host.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
-    let Some(control) = OFFCPU_CONTROL.get(0) else { return 0 };
-    let preempted: u64 = ctx.arg(0);
+    if matters(&ctx) {
+        switched(&ctx);
+    }
+    0
+}
+
+/// Whether there is anything to do: nearly always not. Each test is over before the next begins, which keeps the
+/// registers few.
+#[inline(always)]
+fn matters(ctx: &BtfTracePointContext) -> bool {
     let state = ctx.arg::<u64>(3) as u32;
-    let prev = Object::new(ctx.arg(1));
+    if stall::blocks(state) || (stall::sleeps(state) && control(&OFFCPU_CONTROL.sleeping) != 0) {
+        return true;
+    }
+    let (prev, next) = (Object::new(ctx.arg(1)), Object::new(ctx.arg(2)));
+    let queued = global(&OFFSETS.task_last_queued);
+    // A kernel has all of `struct sched_info` or nothing.
+    if queued != ABSENT {
+        let late = late();
+        if is_before(prev.load_present(global(&OFFSETS.task_last_arrival)), late)
+            || is_before(next.load_present(queued), late)
+        {
+            return true;
+        }
+    }
+    stall::maybe_sleeps(next.load_present(global(&OFFSETS.task_pid)))
+}
+
+/// Whoever was queued, or got its CPU, before this time may have waited or run for too long; on the scheduler's clock.
+#[inline(always)]
+fn late() -> u64 {
     // SAFETY: takes no arguments and never fails.
-    let ticks = unsafe { bpf_jiffies64() }.wrapping_mul(control.tick);
-    let arrival: u64 = prev.load(global(&OFFSETS.task_last_arrival));
-    if arrival != 0 && ticks.wrapping_sub(arrival).cast_signed() > control.gate {
+    let ticks = unsafe { bpf_jiffies64() }.wrapping_mul(control(&OFFCPU_CONTROL.tick));
+    ticks.wrapping_sub(control(&OFFCPU_CONTROL.gate).cast_unsigned())
+}
+
+/// Whether this was before then; 0 is no time.
+#[inline(always)]
+fn is_before(time: u64, then: u64) -> bool {
+    then.wrapping_sub(time).cast_signed() > 0 && time != 0
+}
+
+/// Apart from the rest, so that an ordinary switch has little to save and restore.
+#[inline(never)]
+fn switched(ctx: &BtfTracePointContext) {
+    let control = &control(&OFFCPU_CONTROL);
+    let late = late();
+    let prev = Object::new(ctx.arg(1));
+    if is_before(prev.load(global(&OFFSETS.task_last_arrival)), late) {
         note_hog(prev);
     }
     // A thread that is preempted keeps its place in the run queue, whatever its state says.
+    let (preempted, state) = (ctx.arg::<u64>(0), ctx.arg::<u64>(3) as u32);
     if preempted & 0xff == 0 && state != 0 {
         if stall::blocks(state) {
             if control.blocked != 0 {
@@ -53,17 +95,17 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let pid: u32 = next.load(global(&OFFSETS.task_pid));
     if pid == 0 {
         // The idle task waits for nothing.
-        return 0;
+        return;
     }
-    let Some(set) = stall::set_of(pid) else { return 0 };
+    if let Some(set) = stall::set_of(pid)
+        && let Some(way) = stall::find(set, pid)
+    {
+        wake(ctx, control, pid, way);
+    }
     let queued: u64 = next.load(global(&OFFSETS.task_last_queued));
-    if let Some(way) = stall::find(set, pid) {
-        wake(&ctx, control, pid, way);
+    if is_before(queued, late) {
+        starved(ctx, control, pid, queued);
     }
-    if queued != 0 && ticks.wrapping_sub(queued).cast_signed() > control.gate {
-        starved(&ctx, control, pid, queued);
-    }
-    0
 }
 
 /// Notes who kept this CPU for long: it explains why others had to wait, though some of them may come first.
@@ -98,7 +140,7 @@ fn wake(ctx: &BtfTracePointContext, control: &OffcpuControl, pid: u32, way: Way)
     let next = Object::new(ctx.arg(2));
     let queued: u64 = next.load(global(&OFFSETS.task_last_queued));
     let (key, since) = (way.key(), way.since());
-    way.free();
+    way.free(pid);
     let (wait, threshold) = if key & INTERRUPTIBLE != 0 {
         (Wait::Sleeping, control.sleeping)
     } else {

@@ -7,11 +7,8 @@
 
 use core::mem::offset_of;
 
-use aya_ebpf::{
-    bindings::pt_regs, helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
-use probe_common::{I386, Kind, REGISTERS, X86_64, syscall_slot};
+use aya_ebpf::{bindings::pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext};
+use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
 
 use crate::{
     failure::{Caller, Failure, reports},
@@ -73,20 +70,31 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         _ => syscall_slot(X86_64, nr, 0),
     };
     let Some(policy) = POLICY.get(slot) else { return };
-    if !reports(policy, errno) {
+    if reports(policy, errno) {
+        wanted(regs, policy, nr, slot, (errno as u32) << 8 | u32::from(abi));
+    }
+}
+
+/// Apart from the rest, so that what is no event has little to save and restore. The last argument is the error
+/// number and, in its low byte, whose numbers these are: a BPF function has five arguments at most.
+#[inline(never)]
+fn wanted(regs: *const u8, policy: &SyscallPolicy, nr: u32, slot: u32, errno_abi: u32) {
+    let task = Object::current_task();
+    let (errno, abi) = (errno_abi >> 8, errno_abi as u8);
+    let tgid: u32 = task.load(global(&OFFSETS.task_tgid));
+    if tgid == global(&SELF_TGID) {
         return;
     }
-    let pid_tgid = bpf_get_current_pid_tgid();
-    if (pid_tgid >> 32) as u32 == global(&SELF_TGID) {
-        return;
-    }
-    let kind = Kind::of_call(policy.exec != 0, errno);
-    let caller = Registers { regs, abi };
-    Failure { caller, nr, abi, slot, errno: errno as u32, pid_tgid, kind }.report(policy);
+    let tid: u32 = task.load(global(&OFFSETS.task_pid));
+    let pid_tgid = u64::from(tgid) << 32 | u64::from(tid);
+    let kind = Kind::of_call(policy.exec != 0, u64::from(errno));
+    let caller = Registers { task, regs, abi };
+    Failure { caller, nr, abi, slot, errno, pid_tgid, kind }.report(policy);
 }
 
 /// The current task, as it entered the kernel.
 struct Registers {
+    task: Object,
     regs: *const u8,
     abi: u8,
 }
@@ -94,7 +102,7 @@ struct Registers {
 impl Caller for Registers {
     #[inline(always)]
     fn task(&self) -> Object {
-        Object::current_task()
+        self.task
     }
 
     #[inline(always)]

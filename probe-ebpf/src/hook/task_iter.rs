@@ -12,7 +12,7 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use probe_common::{OffcpuControl, Runner, Wait};
 
 use crate::{
-    map::{CALIBRATION, OFFCPU_CONTROL, OFFSETS, RUNNERS, STARVED_TOLD, global},
+    map::{CALIBRATION, OFFCPU_CONTROL, OFFSETS, RUNNERS, STARVED_TOLD, control, global},
     stall::{self, INTERRUPTIBLE, Stall, TOLD},
     task::Object,
 };
@@ -26,9 +26,8 @@ const RECENT: u64 = 500_000_000;
 pub extern "C" fn task_iter(ctx: *mut c_void) -> i32 {
     // SAFETY: the second member of the context; the verifier checks it.
     let pointer = unsafe { ctx.cast::<u64>().add(1).read_volatile() } as *const u8;
-    if !pointer.is_null()
-        && let Some(control) = OFFCPU_CONTROL.get(0)
-    {
+    if !pointer.is_null() {
+        let control = &control(&OFFCPU_CONTROL);
         calibrate(control);
         look(Object::new(pointer), control);
     }

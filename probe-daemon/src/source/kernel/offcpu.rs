@@ -12,7 +12,7 @@ use aya::{
 };
 use probe_common::{
     CALIBRATION, COMM_LEN, Calibration, OFFCPU_CONTROL, OffcpuControl, SLEEPER_NAMES, SLEEPER_SETS, SLEEPERS,
-    SleeperSet,
+    SleeperSet, TAKEN,
 };
 use rustix::time::{ClockId, clock_getres};
 use tracing::{debug, warn};
@@ -55,6 +55,7 @@ pub struct Stalls {
     control: Array<MapData, OffcpuControl>,
     calibration: Array<MapData, Calibration>,
     sleepers: Array<MapData, SleeperSet>,
+    taken: Array<MapData, [u32; SLEEPER_SETS as usize]>,
     names: HashMap<MapData, [u8; COMM_LEN], u32>,
     now: OffcpuControl,
     samples: VecDeque<Calibration>,
@@ -68,9 +69,19 @@ impl Stalls {
         let names = HashMap::try_from(take_map(bpf, SLEEPER_NAMES)?)
             .map_err(|e| KernelError::refused("opening a map", e))?;
         let control = array(bpf, OFFCPU_CONTROL)?;
-        let (calibration, sleepers) = (array(bpf, CALIBRATION)?, array(bpf, SLEEPERS)?);
+        let (calibration, sleepers, taken) =
+            (array(bpf, CALIBRATION)?, array(bpf, SLEEPERS)?, array(bpf, TAKEN)?);
         let now = OffcpuControl { gate: i64::MAX, ..OffcpuControl::default() };
-        Ok(Self { control, calibration, sleepers, names, now, samples: VecDeque::new(), sweeps: false })
+        Ok(Self {
+            control,
+            calibration,
+            sleepers,
+            taken,
+            names,
+            now,
+            samples: VecDeque::new(),
+            sweeps: false,
+        })
     }
 
     /// Gets ready for the hook of the scheduler, before it is attached: what was noted earlier is forgotten, and the
@@ -88,6 +99,8 @@ impl Stalls {
                 let cleared = self.sleepers.set(index, SleeperSet::default(), 0);
                 cleared.map_err(|e| KernelError::refused("clearing the table of sleepers", e))?;
             }
+            let cleared = self.taken.set(0, [0; SLEEPER_SETS as usize], 0);
+            cleared.map_err(|e| KernelError::refused("clearing the table of sleepers", e))?;
         }
         // The coarse clocks advance with the tick.
         self.now.tick = u64::try_from(clock_getres(ClockId::MonotonicCoarse).tv_nsec).unwrap_or_default();

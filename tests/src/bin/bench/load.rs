@@ -20,6 +20,8 @@ pub enum Case {
     Dropped,
     /// `close(-1)` over and over: folded where folding is on, sent where it is off.
     Failure,
+    /// `rmdir("/")` over and over: a failure whose path is captured.
+    Path,
     /// Two threads on one CPU that wake each other through pipes.
     Switch,
     /// Two threads on one CPU that yield to each other.
@@ -30,11 +32,22 @@ pub enum Case {
 
 /// Samples of each case.
 const SAMPLES: usize = 20;
+/// Processes that the case of a short life makes.
+pub const EXECS: u32 = 4 * SAMPLES as u32;
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Success, Self::Dropped, Self::Failure, Self::Switch, Self::Yield, Self::Exec];
+    pub const ALL: [Self; 7] =
+        [Self::Success, Self::Dropped, Self::Failure, Self::Path, Self::Switch, Self::Yield, Self::Exec];
+
+    /// The program that it is about; none where it is about all.
+    pub fn hook(self) -> Option<&'static str> {
+        match self {
+            Self::Success | Self::Dropped | Self::Failure | Self::Path => Some("sys_exit"),
+            Self::Switch | Self::Yield => Some("sched_switch"),
+            Self::Exec => None,
+        }
+    }
 
     /// Nanoseconds for one operation, as fast as it goes. Failures are made in short bursts with pauses, so that
     /// the ring has room for those that are sent.
@@ -46,7 +59,8 @@ impl Case {
                 match self {
                     Self::Success => Ok(best(|| calls(10_000, libc::SYS_getppid, [0; 3]))),
                     Self::Dropped => dropped(),
-                    Self::Failure => Ok(bursts()),
+                    Self::Failure => Ok(bursts(2_000, libc::SYS_close, -1)),
+                    Self::Path => Ok(bursts(1_000, libc::SYS_rmdir, c"/".as_ptr() as i64)),
                     Self::Switch => switches(),
                     Self::Yield => Ok(yields()),
                     Self::Exec => execs(),
@@ -66,7 +80,7 @@ fn best(sample: impl FnMut() -> f64) -> f64 {
 pub fn calls(count: u32, number: i64, [a, b, c]: [i64; 3]) -> f64 {
     let start = Instant::now();
     for _ in 0..count {
-        // SAFETY: the callers make calls that fail or change nothing; a pointer among the arguments is never used.
+        // SAFETY: the callers make calls that fail or change nothing; a pointer among the arguments is valid or never used.
         unsafe { libc::syscall(number, a, b, c) };
     }
     start.elapsed().as_nanos() as f64 / f64::from(count)
@@ -83,10 +97,10 @@ fn dropped() -> Result<f64> {
     Ok(best(|| calls(10_000, libc::SYS_read, [reader.as_raw_fd().into(), address, 1])))
 }
 
-fn bursts() -> f64 {
+fn bursts(count: u32, number: i64, first: i64) -> f64 {
     best(|| {
         thread::sleep(Duration::from_millis(10));
-        calls(2_000, libc::SYS_close, [-1, 0, 0])
+        calls(count, number, [first, 0, 0])
     })
 }
 
@@ -135,7 +149,7 @@ fn yields() -> f64 {
 
 fn execs() -> Result<f64> {
     let mut least = f64::INFINITY;
-    for _ in 0..4 * SAMPLES {
+    for _ in 0..EXECS {
         let start = Instant::now();
         let status = Command::new("/bin/true").env_clear().stdin(Stdio::null()).status()?;
         least = least.min(start.elapsed().as_nanos() as f64);
