@@ -42,6 +42,11 @@ pub const IO_URING_SLOTS: u32 = 128;
 pub const POLICY_SLOTS: u32 = IO_URING_FIRST + IO_URING_SLOTS;
 /// Slots of [`REFUSED`], a power of two. Threads that share one only hide each other's refusals.
 pub const REFUSED_SLOTS: u32 = 4096;
+/// Slots of [`Looks`], a power of two. Processes that share one share what they may send.
+pub const LOOKS_SLOTS: u32 = 4096;
+/// Failures of [`SyscallPolicy::looks`] that one slot sends in a generation; a search along `PATH` makes some ten.
+/// Further ones are folded.
+pub const LOOKS_MAX: u32 = 64;
 /// Error numbers that the policy can tell apart. Linux's own end at 133; from 512 on they are the kernel's
 /// private ones (restarts), which user space never sees.
 pub const ERRNO_BITS: u32 = 256;
@@ -75,7 +80,8 @@ pub struct SyscallPolicy {
     pub sockaddr_len: u8,
     /// 1 where the call executes a program, so that its failures are [`Kind::Exec`].
     pub exec: u8,
-    /// 1 where `ENOENT` is never folded, since each one has to be looked into: most are misses of a search.
+    /// 1 where `ENOENT` is not folded before [`LOOKS_MAX`], since each one has to be looked into: most are misses of a
+    /// search.
     pub looks: u8,
     /// Padding, always 0.
     pub reserved: [u8; 3],
@@ -108,6 +114,16 @@ pub struct Refused {
     /// A digest of the registers with which the thread entered the kernel, so that a refusal in an earlier call is
     /// not taken for one in this.
     pub entry: u64,
+}
+
+/// What was sent of what has to be looked into, indexed by process id modulo [`LOOKS_SLOTS`]. A bound, no account: two CPUs may count the same one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Looks {
+    /// [`Control::generation`] in which it was counted.
+    pub generation: u32,
+    /// How many were sent in it.
+    pub count: u32,
 }
 
 /// What one CPU has counted for one kind. What was folded is counted in the [`FoldEntry`]s.

@@ -6,11 +6,13 @@
 use probe_common::{Payload, RingHeader, RingRecord};
 
 mod call;
+mod exec;
 mod exit;
 mod offcpu;
 mod oom;
 
 pub use call::TraceEvent;
+pub use exec::{Attempt, Hindrance, Reason};
 pub use exit::{End, Exit, Fault, Refused};
 pub use offcpu::Offcpu;
 pub use oom::OomKill;

@@ -14,10 +14,11 @@ use crate::{
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
     event::{Batch, Event, Observation, TraceEvent},
+    exec::{Looker, Question},
     fold::{Fold, Folded},
     meter::Meter,
     policy::{Decision, Policy, Process},
-    record::LogRecord,
+    record::{self, LogRecord},
     severity::Severity,
     sink::{Encoded, Queue},
     symbols::Symbols,
@@ -33,6 +34,8 @@ pub struct Pipeline {
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
+    /// Finds out why programs could not be executed.
+    pub looker: Looker,
     /// The encoder of the configured encoding.
     pub encoder: Json,
     /// One queue for each sink.
@@ -49,12 +52,13 @@ impl Pipeline {
         let mut context = Context::default();
         while let Some(batch) = batches.recv().await {
             let policy = Arc::clone(&self.policy.borrow_and_update());
-            let (seen, from_ring, now, swept) = match batch {
+            let (mut seen, from_ring, now, swept): (Vec<_>, _, _, _) = match batch {
                 Batch::Events(events) => {
                     (events.into_iter().map(|seen| (seen, 1)).collect(), true, boot_now(), false)
                 }
                 Batch::Repeats(repeats, ended) => (repeats, false, ended, true),
             };
+            explain(&mut seen, &mut self.looker).await;
             let mut ready = Vec::new();
             for (mut seen, count) in seen {
                 context.complete(&mut seen, &mut ids);
@@ -83,7 +87,7 @@ impl Pipeline {
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
             let severity = match &folded.seen.event {
-                Event::Call(call) => context.decide(&policy, call).severity,
+                Event::Call(call) => context.severity(&policy, call),
                 _ => Severity::Warn,
             };
             let id = match &folded.seen.event {
@@ -116,6 +120,22 @@ impl Pipeline {
     }
 }
 
+/// Finds out why programs could not be executed.
+async fn explain(seen: &mut [(Observation, u64)], looker: &mut Looker) {
+    let asked = |event: &Event| Question::of(event);
+    let questions: Vec<Question> = seen.iter().filter_map(|(seen, _)| asked(&seen.event)).collect();
+    if questions.is_empty() {
+        return;
+    }
+    let answers = looker.ask(questions).await;
+    let events = seen.iter_mut().map(|(seen, _)| &mut seen.event);
+    for (event, answer) in events.filter(|event| asked(event).is_some()).zip(answers) {
+        if let Event::Call(call) = event {
+            call.hindrance = answer;
+        }
+    }
+}
+
 /// Looks up the names of kernel stacks, which only records need.
 fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
     symbols.tidy();
@@ -134,12 +154,22 @@ struct Context {
 }
 
 impl Context {
-    /// Whether the rules about processes let an event pass. The kernel side has decided all others.
+    /// Whether an event is one after all: rules about processes let it pass, and it is no miss of a search for a program
+    /// that nobody asked for. The kernel side has decided all else.
     fn reported(&mut self, policy: &Policy, seen: &Observation) -> bool {
         match &seen.event {
-            Event::Call(call) if policy.asks_who() => self.decide(policy, call).report,
+            Event::Call(call) if policy.asks_who() || call.is_miss() => {
+                let decision = self.decide(policy, call);
+                decision.report && !(decision.is_built_in() && call.is_miss())
+            }
             _ => true,
         }
+    }
+
+    /// How grave a failed call is: as a rule says, else at least what the call itself makes it.
+    fn severity(&mut self, policy: &Policy, call: &TraceEvent) -> Severity {
+        let decision = self.decide(policy, call);
+        if decision.ruled { decision.severity } else { decision.severity.max(record::least_severity(call)) }
     }
 
     /// What the rules say of a failed call.

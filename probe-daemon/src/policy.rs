@@ -39,6 +39,8 @@ pub struct Decision {
     pub report: bool,
     /// How grave it is.
     pub severity: Severity,
+    /// Whether a rule of the configuration says how grave it is; else the event itself may make it graver.
+    pub ruled: bool,
     /// The place of the rule that says so; what has none comes after all rules.
     rule: usize,
 }
@@ -50,8 +52,13 @@ struct Conditional {
     errnos: Vec<u32>,
     conditions: Conditions,
     decision: Decision,
-    /// Whether the rule says how grave it is, or leaves that to the table.
-    has_severity: bool,
+}
+
+impl Decision {
+    /// Whether the built-in table decides, and no rule of the configuration.
+    pub fn is_built_in(&self) -> bool {
+        self.rule == usize::MAX
+    }
 }
 
 impl Policy {
@@ -77,6 +84,7 @@ impl Policy {
             std::array::from_fn(|errno| Decision {
                 report: errno != 0,
                 severity: default_severity(errno as u32),
+                ruled: false,
                 rule: usize::MAX,
             })
         };
@@ -96,8 +104,24 @@ impl Policy {
                 }
             }
         }
+        policy.set_exec_defaults();
         policy.resolve_kernel();
         policy
+    }
+
+    /// What is different for calls that execute a program.
+    fn set_exec_defaults(&mut self) {
+        for (row, _) in self.table.iter_mut().zip(&self.kernel).filter(|(_, policy)| policy.exec != 0) {
+            for (errno, decision) in (0u32..).zip(row) {
+                match errno::name(errno) {
+                    // No caller can mend these.
+                    "ENOEXEC" | "E2BIG" => decision.severity = Severity::Error,
+                    // Mostly a miss of a search, which only whoever asks for it wants to know.
+                    "ENOENT" => decision.severity = Severity::Info,
+                    _ => {}
+                }
+            }
+        }
     }
 
     fn apply(&mut self, place: usize, rule: &Rule, errors: &mut Vec<ConfigError>) {
@@ -106,15 +130,17 @@ impl Policy {
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
         let report = rule.action == Action::Report;
         if let Some(conditions) = Conditions::of(rule) {
-            let decision = Decision { report, severity: severity.unwrap_or(Severity::Warn), rule: place };
-            let has_severity = severity.is_some();
-            self.conditional.push(Conditional { slots, errnos, conditions, decision, has_severity });
+            let ruled = severity.is_some();
+            let severity = severity.unwrap_or(Severity::Warn);
+            let decision = Decision { report, severity, ruled, rule: place };
+            self.conditional.push(Conditional { slots, errnos, conditions, decision });
             return;
         }
         for (slot, errno) in slots.iter().flat_map(|slot| errnos.iter().map(|errno| (*slot, *errno))) {
             if let Some(decision) = self.decided(slot, errno) {
+                let ruled = severity.is_some() || decision.ruled;
                 let severity = severity.unwrap_or(decision.severity);
-                *decision = Decision { report, severity, rule: place };
+                *decision = Decision { report, severity, ruled, rule: place };
             }
         }
     }
@@ -147,7 +173,10 @@ impl Policy {
     /// unknown ones.
     pub fn kernel(&self, families: &[Kind]) -> Vec<SyscallPolicy> {
         let mut kernel = self.kernel.clone();
-        for policy in &mut kernel {
+        for (slot, policy) in kernel.iter_mut().enumerate() {
+            // A rule that is about every process has the misses of a search reported like any other failure.
+            let missing = self.table.get(slot).and_then(|row| row.get(ENOENT));
+            policy.looks = policy.exec & u8::from(missing.is_some_and(Decision::is_built_in));
             for errno in 1..ERRNO_BITS {
                 if !families.contains(&Kind::of_call(policy.exec != 0, errno.into())) {
                     policy.set(errno, false);
@@ -166,13 +195,14 @@ impl Policy {
     pub fn decide(&self, number: u32, errno: u32, process: &Process<'_>) -> Decision {
         let slot = number.min(SYSCALL_OTHER);
         let row = self.table.get(slot as usize);
-        let unknown = Decision { report: true, severity: default_severity(errno), rule: usize::MAX };
+        let severity = default_severity(errno);
+        let unknown = Decision { report: true, severity, ruled: false, rule: usize::MAX };
         let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
         let before = self.conditional.iter().filter(|rule| rule.decision.rule < decision.rule);
         let mut about = before.filter(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno));
         match about.find(|rule| rule.conditions.hold(process)) {
-            Some(rule) if rule.has_severity => rule.decision,
-            Some(rule) => Decision { severity: decision.severity, ..rule.decision },
+            Some(rule) if rule.decision.ruled => rule.decision,
+            Some(rule) => Decision { severity: decision.severity, ruled: decision.ruled, ..rule.decision },
             None => decision,
         }
     }
@@ -195,6 +225,8 @@ fn default_severity(errno: u32) -> Severity {
     }
 }
 
+/// The error of a file that is not there, and of one whose interpreter is not.
+const ENOENT: usize = 2;
 /// Starts the name of a class in a list of names.
 const CLASS: &str = "class:";
 

@@ -9,14 +9,14 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str},
 };
 use probe_common::{
-    CallPayload, CallRecord, CallScratch, ERRNO_BITS, FoldKey, Kind, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS,
-    RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy,
+    CallPayload, CallRecord, CallScratch, ERRNO_BITS, FoldKey, Kind, LOOKS_MAX, LOOKS_SLOTS, Looks,
+    MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy,
 };
 
 use crate::{
     atomic::{self, low_two_bits},
     emit::{self, Fate},
-    map::{CONTROL, FOLD, SCRATCH},
+    map::{CONTROL, FOLD, LOOKS, SCRATCH},
     task::{self, Object},
 };
 
@@ -68,10 +68,11 @@ impl<C: Caller> Failure<C> {
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
         let Some(control) = CONTROL.get(0) else { return };
-        if control.fold == 0 || (policy.looks != 0 && self.errno == ENOENT) {
+        let tgid = (self.pid_tgid >> 32) as u32;
+        let looks = policy.looks != 0 && self.errno == ENOENT;
+        if control.fold == 0 || (looks && may_look(control.generation, tgid)) {
             return self.send_alone(policy);
         }
-        let tgid = (self.pid_tgid >> 32) as u32;
         let key = FoldKey { generation: control.generation, tgid, slot: self.slot, errno: self.errno };
         match FOLD.get_ptr_mut(key) {
             // SAFETY: a value of the map, valid while this program runs.
@@ -159,6 +160,22 @@ impl<C: Caller> Failure<C> {
         // SAFETY: header, payload and memory lie one after another, and so many bytes of them are written.
         unsafe { emit::output((&raw const scratch.entry.header).cast(), length) }
     }
+}
+
+/// Whether this process may send one more of what has to be looked into, and counts it.
+#[inline(always)]
+fn may_look(generation: u32, tgid: u32) -> bool {
+    let Some(looks) = LOOKS.get_ptr_mut(tgid & (LOOKS_SLOTS - 1)) else { return false };
+    // SAFETY: a value of the map, valid while this program runs.
+    let looks = unsafe { &mut *looks };
+    if looks.generation != generation {
+        *looks = Looks { generation, count: 0 };
+    }
+    if looks.count >= LOOKS_MAX {
+        return false;
+    }
+    looks.count += 1;
+    true
 }
 
 #[inline(always)]

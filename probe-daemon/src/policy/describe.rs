@@ -17,6 +17,10 @@ impl Policy {
                 if line.syscalls.is_empty() { "every call".to_owned() } else { line.syscalls.join(", ") };
             text.push_str(&format!("#   {} of {calls}: {}\n", line.errnos.join(", "), line.why));
         }
+        text.push_str(
+            "#   ENOENT of execve, execveat: looking for a program in several places, unless the file is there and \
+             its interpreter is not\n",
+        );
         text.push_str("# What it comes to with the rules of this file:\n");
         let groups = self.groups();
         let most = groups.values().map(Vec::len).max();

@@ -11,7 +11,7 @@ pub struct Ordinary {
 }
 
 /// What fails in the ordinary course of things.
-pub const ORDINARY: [Ordinary; 7] = [
+pub const ORDINARY: [Ordinary; 8] = [
     Ordinary {
         why: "flow control: try again, interrupted, still going on",
         syscalls: &[],
@@ -74,8 +74,6 @@ pub const ORDINARY: [Ordinary; 7] = [
             "faccessat2",
             "readlink",
             "readlinkat",
-            "execve",
-            "execveat",
             "getxattr",
             "lgetxattr",
             "listxattr",
@@ -83,5 +81,11 @@ pub const ORDINARY: [Ordinary; 7] = [
             "inotify_add_watch",
         ],
         errnos: &["ENOENT", "ENOTDIR"],
+    },
+    // ENOENT is not here: it may also mean that the file is there, and its interpreter is not.
+    Ordinary {
+        why: "looking for a program in several places",
+        syscalls: &["execve", "execveat"],
+        errnos: &["ENOTDIR"],
     },
 ];
