@@ -69,11 +69,15 @@ impl Looker {
     /// # Errors
     /// Where the host has no room for another thread.
     pub fn start() -> io::Result<Self> {
+        Self::with(look::look)
+    }
+
+    fn with(look: impl Fn(&Question) -> Option<Hindrance> + Send + 'static) -> io::Result<Self> {
         let (questions, mut asked) = mpsc::channel::<Vec<Question>>(1);
         let (answer, answers) = mpsc::channel(1);
         thread::Builder::new().name("exec-look".to_owned()).spawn(move || {
             while let Some(questions) = asked.blocking_recv() {
-                if answer.blocking_send(questions.iter().map(look::look).collect()).is_err() {
+                if answer.blocking_send(questions.iter().map(&look).collect()).is_err() {
                     break;
                 }
             }
@@ -100,5 +104,48 @@ impl Looker {
                 Answers::new()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel as blocking_channel;
+
+    use super::*;
+    use crate::event::Reason;
+
+    #[tokio::test]
+    async fn a_file_system_that_does_not_answer_holds_nothing_up() {
+        let (release, released) = blocking_channel();
+        let found = Hindrance { reason: Reason::Missing, interpreter: Some("/lib/ld.so".to_owned()) };
+        let answer = found.clone();
+        let mut looker = Looker::with(move |question| {
+            if question.pid == 1 {
+                let _ = released.recv();
+            }
+            Some(answer.clone())
+        })
+        .unwrap();
+        let question = |pid| Question {
+            pid,
+            tid: pid,
+            parent: None,
+            mount_ns: 0,
+            errno: 2,
+            attempt: Attempt { dir: None, path: b"/app".to_vec() },
+        };
+        assert_eq!(looker.ask(vec![question(2), question(3)]).await, vec![Some(found.clone()); 2]);
+        assert_eq!(looker.ask(vec![question(1)]).await, Answers::new(), "it hangs");
+        assert_eq!(looker.ask(vec![question(2)]).await, Answers::new(), "it still hangs");
+        release.send(()).unwrap();
+        // Its late answer is nobody's any more; from then on it answers again.
+        let answered = loop {
+            let answers = looker.ask(vec![question(2)]).await;
+            if !answers.is_empty() {
+                break answers;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(answered, [Some(found)]);
     }
 }

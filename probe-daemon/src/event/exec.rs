@@ -75,3 +75,29 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    fn check(name: &str, registers: [u64; 6], at: usize, path: &[u8], expect: Option<Option<i32>>) {
+        let mut payload = CallPayload::new_zeroed();
+        payload.registers = registers;
+        let mut memory: Memory<'_> = [None; 6];
+        memory[at] = Some(path);
+        let attempt = Attempt::of(syscall::parse(name).unwrap(), &payload, &memory);
+        assert_eq!(attempt, expect.map(|dir| Attempt { dir, path: path.to_vec() }), "{name} {registers:?}");
+        payload.truncated = 1 << at;
+        assert_eq!(Attempt::of(syscall::parse(name).unwrap(), &payload, &memory), None, "cut short");
+    }
+
+    #[test]
+    fn both_calls_name_their_file_and_bytes_that_are_no_text_stay() {
+        check("execve", [7, 8, 9, 0, 0, 0], 0, b"/opt/\xff", Some(None));
+        check("execveat", [0xffff_ff9c, 8, 9, 0, 0, 0], 1, b"app", Some(None));
+        check("execveat", [u64::MAX << 32 | 5, 8, 9, 0, 0, 0], 1, b"", Some(Some(5)));
+        check("execve", [7, 8, 9, 0, 0, 0], 1, b"not captured", None);
+    }
+}

@@ -11,10 +11,10 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::*;
 use crate::{
     clock::Clock,
-    event::{Event, Observation, Subject, TraceEvent},
+    event::{Event, Hindrance, Observation, Reason, Subject, TraceEvent},
     fold::Folded,
     policy::{Policy, Process},
-    record::cut,
+    record::{cut, least_severity},
     severity::Severity,
 };
 
@@ -62,6 +62,7 @@ fn host() -> Resource {
 fn encoded(event: TraceEvent) -> Document {
     let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
     let severity = Policy::built_in().decide(event.nr, event.errno, &process).severity;
+    let severity = severity.max(least_severity(&event));
     let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
     let folded = Folded { seen, occurrences: 1, window: Duration::ZERO };
     let record = LogRecord::new(&folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
@@ -88,6 +89,32 @@ fn a_file_that_may_not_be_opened() {
     let bytes =
         ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
     insta::assert_json_snapshot!(encoded(event(&bytes)));
+}
+
+#[test]
+fn a_program_whose_interpreter_is_missing() {
+    let bytes = ring_record(59, 2, b"bash", [0x7ffd_0000_1000, 0, 0, 0, 0, 0], &[(0, b"/opt/app")]);
+    let mut event = event(&bytes);
+    event.kind = Kind::Exec;
+    let interpreter = Some("/lib/ld-musl-x86_64.so.1".to_owned());
+    event.hindrance = Some(Hindrance { reason: Reason::Missing, interpreter });
+    insta::assert_json_snapshot!(encoded(event));
+}
+
+#[test]
+fn a_capability_that_was_refused() {
+    let bytes = ring_record(161, 1, b"app", [0x7ffd_0000_1000, 0, 0, 0, 0, 0], &[(0, b"/srv")]);
+    let mut event = event(&bytes);
+    (event.kind, event.capability) = (Kind::Denial, Some("CAP_SYS_CHROOT"));
+    assert_eq!(least_severity(&event), Severity::Info);
+    insta::assert_json_snapshot!(encoded(event.clone()));
+    event.capability = Some("CAP_SYS_ADMIN");
+    assert_eq!(least_severity(&event), Severity::Error);
+    event.subject.euid = 0;
+    assert_eq!(least_severity(&event), Severity::Info, "root, short of a capability");
+    event.capability = Some("CAP_DAC_READ_SEARCH");
+    let record = encoded(event);
+    assert_eq!(record["Attributes"]["gala_gopher.denial.kind"], "errno", "a matter of the file's mode");
 }
 
 #[test]
