@@ -80,8 +80,8 @@ pub struct SyscallPolicy {
     pub sockaddr_len: u8,
     /// 1 where the call executes a program, so that its failures are [`Kind::Exec`].
     pub exec: u8,
-    /// 1 where `ENOENT` is not folded before [`LOOKS_MAX`], since each one has to be looked into: most are misses of a
-    /// search.
+    /// Not 0 where `ENOENT` is not folded before [`LOOKS_MAX`], since each one has to be looked into: most are misses of
+    /// a search. [`LOOKS_ALL`] where these are asked for as well.
     pub looks: u8,
     /// Padding, always 0.
     pub reserved: [u8; 3],
@@ -116,6 +116,11 @@ pub struct Refused {
     pub entry: u64,
 }
 
+/// [`SyscallPolicy::looks`] where misses of a search that the kernel side can tell are no events.
+pub const LOOKS: u8 = 1;
+/// [`SyscallPolicy::looks`] where a rule may ask for misses.
+pub const LOOKS_ALL: u8 = 2;
+
 /// What was sent of what has to be looked into, indexed by process id modulo [`LOOKS_SLOTS`]. A bound, no account: two CPUs may count the same one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -124,6 +129,12 @@ pub struct Looks {
     pub generation: u32,
     /// How many were sent in it.
     pub count: u32,
+    /// The thread that sent the last.
+    pub tid: u32,
+    /// Padding, always 0.
+    pub reserved: u32,
+    /// How often that thread had read from a file by then.
+    pub reads: u64,
 }
 
 /// What one CPU has counted for one kind. What was folded is counted in the [`FoldEntry`]s.
@@ -220,6 +231,7 @@ offsets! {
     task_cpu = "task_struct.thread_info.cpu",
     task_last_queued = "task_struct.sched_info.last_queued",
     task_last_arrival = "task_struct.sched_info.last_arrival",
+    task_syscr = "task_struct.ioac.syscr",
     task_nvcsw = "task_struct.nvcsw",
     task_nivcsw = "task_struct.nivcsw",
     task_start_boottime = "task_struct.start_boottime",

@@ -4,7 +4,7 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use probe_common::{ERRNO_BITS, Kind, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
+use probe_common::{ERRNO_BITS, Kind, LOOKS, LOOKS_ALL, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
 
 use crate::{
     config::{Action, ConfigError, Rule, Spanned, SyscallEvents},
@@ -176,7 +176,16 @@ impl Policy {
         for (slot, policy) in kernel.iter_mut().enumerate() {
             // A rule that is about every process has the misses of a search reported like any other failure.
             let missing = self.table.get(slot).and_then(|row| row.get(ENOENT));
-            policy.looks = policy.exec & u8::from(missing.is_some_and(Decision::is_built_in));
+            let asked = |rule: &&Conditional| {
+                let about = rule.errnos.contains(&(ENOENT as u32)) && rule.slots.contains(&(slot as u32));
+                about && rule.decision.report
+            };
+            policy.looks = match missing {
+                Some(decision) if policy.exec != 0 && decision.is_built_in() => {
+                    if self.conditional.iter().any(|rule| asked(&rule)) { LOOKS_ALL } else { LOOKS }
+                }
+                _ => 0,
+            };
             for errno in 1..ERRNO_BITS {
                 if !families.contains(&Kind::of_call(policy.exec != 0, errno.into())) {
                     policy.set(errno, false);

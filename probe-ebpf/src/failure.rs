@@ -9,14 +9,14 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str},
 };
 use probe_common::{
-    CallPayload, CallRecord, CallScratch, ERRNO_BITS, FoldKey, Kind, LOOKS_MAX, LOOKS_SLOTS, Looks,
-    MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy,
+    ABSENT, CallPayload, CallRecord, CallScratch, ERRNO_BITS, FoldKey, Kind, LOOKS, LOOKS_MAX, LOOKS_SLOTS,
+    Looks, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy,
 };
 
 use crate::{
     atomic::{self, low_two_bits},
     emit::{self, Fate},
-    map::{CONTROL, FOLD, LOOKS, SCRATCH},
+    map::{CONTROL, FOLD, LOOKS as SLOTS, OFFSETS, SCRATCH, global},
     task::{self, Object},
 };
 
@@ -70,7 +70,17 @@ impl<C: Caller> Failure<C> {
         let Some(control) = CONTROL.get(0) else { return };
         let tgid = (self.pid_tgid >> 32) as u32;
         let looks = policy.looks != 0 && self.errno == ENOENT;
-        if control.fold == 0 || (looks && may_look(control.generation, tgid)) {
+        if looks {
+            let Some(slot) = looks_of(control.generation, tgid) else { return };
+            if policy.looks == LOOKS && self.is_miss(slot) {
+                return;
+            }
+            if slot.count < LOOKS_MAX {
+                slot.count += 1;
+                return self.send_alone(policy);
+            }
+        }
+        if control.fold == 0 {
             return self.send_alone(policy);
         }
         let key = FoldKey { generation: control.generation, tgid, slot: self.slot, errno: self.errno };
@@ -79,6 +89,21 @@ impl<C: Caller> Failure<C> {
             Some(entry) => unsafe { atomic::add(&raw mut (*entry).count, 1) },
             None => self.send_first(policy, &key),
         }
+    }
+
+    /// Whether a program was surely not found. One that is there is read before its interpreter is missed, and the kernel
+    /// counts what each thread reads: a thread that has read nothing yet, as a new process, or nothing since its last
+    /// failure of this kind, has found no program.
+    #[inline(always)]
+    fn is_miss(&self, slot: &mut Looks) -> bool {
+        let offset = global(&OFFSETS.task_syscr);
+        if offset == ABSENT {
+            return false;
+        }
+        let (tid, reads) = (self.pid_tgid as u32, self.caller.task().load::<u64>(offset));
+        let same = slot.tid == tid && slot.reads == reads;
+        (slot.tid, slot.reads) = (tid, reads);
+        reads == 0 || same
     }
 
     /// Writes every field but the header's `length`; nothing is captured yet.
@@ -162,20 +187,16 @@ impl<C: Caller> Failure<C> {
     }
 }
 
-/// Whether this process may send one more of what has to be looked into, and counts it.
+/// What this process has sent in this generation of what has to be looked into.
 #[inline(always)]
-fn may_look(generation: u32, tgid: u32) -> bool {
-    let Some(looks) = LOOKS.get_ptr_mut(tgid & (LOOKS_SLOTS - 1)) else { return false };
+fn looks_of<'a>(generation: u32, tgid: u32) -> Option<&'a mut Looks> {
+    let slot = SLOTS.get_ptr_mut(tgid & (LOOKS_SLOTS - 1))?;
     // SAFETY: a value of the map, valid while this program runs.
-    let looks = unsafe { &mut *looks };
-    if looks.generation != generation {
-        *looks = Looks { generation, count: 0 };
+    let slot = unsafe { &mut *slot };
+    if slot.generation != generation {
+        *slot = Looks { generation, ..Looks::default() };
     }
-    if looks.count >= LOOKS_MAX {
-        return false;
-    }
-    looks.count += 1;
-    true
+    Some(slot)
 }
 
 #[inline(always)]

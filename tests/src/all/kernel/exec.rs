@@ -128,8 +128,8 @@ fn a_search_along_path_stays_silent_however_long_it_takes() -> Result<()> {
     }
     let (events, ledger) = probe.finish()?;
     ensure!(events.of(search.pid).is_empty(), "{:?}", events.of(search.pid));
-    ensure!(ledger.of("dismissed")? >= misses + 10, "{ledger:?}");
-    ensure!(ledger.of("folded")? >= misses / 2, "a search is sent call by call: {ledger:?}");
+    // The kernel itself can tell most; the daemon looks at the rest.
+    ensure!(ledger.of("sent")? < misses / 2, "a search is sent call by call: {ledger:?}");
     Ok(())
 }
 
