@@ -18,8 +18,8 @@ use crate::event::{Attempt, Event, Hindrance};
 mod interpreter;
 mod look;
 
-/// Time that a batch of questions may take. An answer takes some microseconds.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Time that a batch of questions may take. An answer takes some microseconds, so this is about hosts that are busy.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Errors that a look can explain: `ENOENT`, `EACCES`.
 const EXPLAINED: [u32; 2] = [2, 13];
 
