@@ -41,6 +41,11 @@ pub const IO_URING_SLOTS: u32 = 128;
 pub const POLICY_SLOTS: u32 = IO_URING_FIRST + IO_URING_SLOTS;
 /// Slots of [`REFUSED`], a power of two. Threads that share one only hide each other's refusals.
 pub const REFUSED_SLOTS: u32 = 4096;
+/// Slots of [`Looks`], a power of two. Processes that share one share what they may send.
+pub const LOOKS_SLOTS: u32 = 4096;
+/// Failures of [`SyscallPolicy::looks`] that one slot sends in an interval; a search along `PATH` makes some ten.
+/// Further ones are folded.
+pub const LOOKS_MAX: u32 = 64;
 /// Error numbers that the policy can tell apart. Linux's own end at 133; from 512 on they are the kernel's
 /// private ones (restarts), which user space never sees.
 pub const ERRNO_BITS: u32 = 256;
@@ -86,7 +91,8 @@ pub struct SyscallPolicy {
     pub sockaddr_len: u8,
     /// 1 where the call executes a program, so that its failures are [`Kind::Exec`].
     pub exec: u8,
-    /// 1 where `ENOENT` is never folded, since each one has to be looked into: most are misses of a search.
+    /// Not 0 where `ENOENT` is not folded before [`LOOKS_MAX`], since each one has to be looked into: most are misses of
+    /// a search. [`LOOKS_ALL`] where these are asked for as well.
     pub looks: u8,
     /// Padding, always 0.
     pub reserved: [u8; 3],
@@ -119,6 +125,27 @@ pub struct Refused {
     /// A digest of the registers with which the thread entered the kernel, so that a refusal in an earlier call is
     /// not taken for one in this.
     pub entry: u64,
+}
+
+/// [`SyscallPolicy::looks`] where misses of a search that the kernel side can tell are no events.
+pub const LOOKS: u8 = 1;
+/// [`SyscallPolicy::looks`] where a rule may ask for misses.
+pub const LOOKS_ALL: u8 = 2;
+
+/// What was sent of what has to be looked into, indexed by process id modulo [`LOOKS_SLOTS`]. A bound, no account: two CPUs may count the same one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Looks {
+    /// [`crate::Control::bank`] in which it was counted.
+    pub bank: u32,
+    /// How many were sent meanwhile.
+    pub count: u32,
+    /// The thread that sent the last.
+    pub tid: u32,
+    /// Padding, always 0.
+    pub reserved: u32,
+    /// How often that thread had read from a file by then.
+    pub reads: u64,
 }
 
 /// What one CPU has counted for one kind. What was folded is counted in the table
@@ -170,6 +197,7 @@ offsets! {
     task_cpu = "task_struct.thread_info.cpu",
     task_last_queued = "task_struct.sched_info.last_queued",
     task_last_arrival = "task_struct.sched_info.last_arrival",
+    task_syscr = "task_struct.ioac.syscr",
     task_nvcsw = "task_struct.nvcsw",
     task_nivcsw = "task_struct.nivcsw",
     task_start_boottime = "task_struct.start_boottime",

@@ -6,12 +6,14 @@
 use probe_common::{CallPayload, Kind, Memory, Payload, RingHeader, RingRecord};
 
 mod call;
+mod exec;
 mod exit;
 mod io_uring;
 mod offcpu;
 mod oom;
 
 pub use call::TraceEvent;
+pub use exec::{Attempt, Hindrance, Reason};
 pub use exit::{End, Exit, Fault, Refused};
 pub use io_uring::IoRequest;
 pub use offcpu::Offcpu;

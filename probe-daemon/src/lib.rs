@@ -13,6 +13,7 @@ pub mod config;
 pub mod encode;
 pub mod errno;
 pub mod event;
+pub mod exec;
 pub mod fold;
 pub mod io_uring;
 pub mod meter;

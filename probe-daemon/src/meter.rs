@@ -47,7 +47,8 @@ pub struct Meter {
     pub malformed: Count,
     /// Of these, lost because the pipeline's queue was full.
     pub lost_pipeline: Count,
-    /// Of these, found to be no event after all: a rule about processes drops them.
+    /// Of these, found to be no event after all: a rule about processes drops them, or they are misses of a search for
+    /// a program.
     pub dismissed: Count,
     /// Of these, told of in records.
     pub events: Count,

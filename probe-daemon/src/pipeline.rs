@@ -15,10 +15,11 @@ use crate::{
     clock::{Clock, boot_now, wall_now},
     encode::Encoder,
     event::{Batch, Event, Observation},
+    exec::{Looker, Question},
     fold::{Fold, Folded},
     meter::Meter,
     policy::{Decision, Policy, Process},
-    record::LogRecord,
+    record::{self, LogRecord},
     severity::Severity,
     sink::{Encoded, Queue},
     symbols::Symbols,
@@ -34,6 +35,8 @@ pub struct Pipeline {
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
+    /// Finds out why programs could not be executed.
+    pub looker: Looker,
     /// Where records go, and in which form.
     pub routes: Vec<Route>,
     /// Counts the records.
@@ -71,12 +74,13 @@ impl Pipeline {
         let mut context = Context::default();
         while let Some(batch) = batches.recv().await {
             let policy = Arc::clone(&self.policy.borrow_and_update());
-            let (seen, from_ring, now, swept) = match batch {
+            let (mut seen, from_ring, now, swept): (Vec<_>, _, _, _) = match batch {
                 Batch::Events(events) => {
                     (events.into_iter().map(|seen| (seen, 1)).collect(), true, boot_now(), false)
                 }
                 Batch::Repeats(repeats, ended) => (repeats, false, ended, true),
             };
+            explain(&mut seen, &mut self.looker).await;
             let mut ready = Vec::new();
             for (mut seen, count) in seen {
                 context.complete(&mut seen, &mut ids);
@@ -104,8 +108,7 @@ impl Pipeline {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
-            let decision = context.decide(&policy, &folded.seen.event);
-            let severity = decision.map_or(Severity::Warn, |decision| decision.severity);
+            let severity = context.severity(&policy, &folded.seen.event);
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,
@@ -115,6 +118,22 @@ impl Pipeline {
             self.meter.records.add(1);
             self.meter.events.add(folded.occurrences);
             self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences));
+        }
+    }
+}
+
+/// Finds out why programs could not be executed.
+async fn explain(seen: &mut [(Observation, u64)], looker: &mut Looker) {
+    let asked = |event: &Event| Question::of(event);
+    let questions: Vec<Question> = seen.iter().filter_map(|(seen, _)| asked(&seen.event)).collect();
+    if questions.is_empty() {
+        return;
+    }
+    let answers = looker.ask(questions).await;
+    let events = seen.iter_mut().map(|(seen, _)| &mut seen.event);
+    for (event, answer) in events.filter(|event| asked(event).is_some()).zip(answers) {
+        if let Event::Call(call) = event {
+            call.hindrance = answer;
         }
     }
 }
@@ -137,9 +156,28 @@ struct Context {
 }
 
 impl Context {
-    /// Whether the rules about processes let an event pass. The kernel side has decided all others.
+    /// Whether an event is one after all: rules about processes let it pass, and it is no miss of a search for a program
+    /// that nobody asked for. The kernel side has decided all else.
     fn reported(&mut self, policy: &Policy, seen: &Observation) -> bool {
-        !policy.asks_who() || self.decide(policy, &seen.event).is_none_or(|decision| decision.report)
+        let is_miss = matches!(&seen.event, Event::Call(call) if call.is_miss());
+        if !policy.asks_who() && !is_miss {
+            return true;
+        }
+        let decision = self.decide(policy, &seen.event);
+        decision.is_none_or(|decision| decision.report && !(decision.is_built_in() && is_miss))
+    }
+
+    /// How grave a failure is: as a rule says, else at least what the call itself makes it.
+    fn severity(&mut self, policy: &Policy, event: &Event) -> Severity {
+        let least = match event {
+            Event::Call(call) => record::least_severity(call),
+            _ => Severity::Info,
+        };
+        match self.decide(policy, event) {
+            Some(decision) if decision.ruled => decision.severity,
+            Some(decision) => decision.severity.max(least),
+            None => Severity::Warn,
+        }
     }
 
     /// What the rules say of a failed call or request; none of other events.

@@ -4,7 +4,7 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use probe_common::{ERRNO_BITS, IO_URING_FIRST, Kind, POLICY_SLOTS, SyscallPolicy};
+use probe_common::{ERRNO_BITS, IO_URING_FIRST, Kind, LOOKS, LOOKS_ALL, POLICY_SLOTS, SyscallPolicy};
 
 use crate::{
     config::{Action, ConfigError, Rule, Spanned, SyscallEvents},
@@ -40,6 +40,8 @@ pub struct Decision {
     pub report: bool,
     /// How grave it is.
     pub severity: Severity,
+    /// Whether a rule of the configuration says how grave it is; else the event itself may make it graver.
+    pub ruled: bool,
     /// The place of the rule that says so, or [`NO_RULE`]. There are many decisions, so it is kept small.
     rule: u32,
 }
@@ -54,8 +56,13 @@ struct Conditional {
     errnos: Vec<u32>,
     conditions: Conditions,
     decision: Decision,
-    /// Whether the rule says how grave it is, or leaves that to the table.
-    has_severity: bool,
+}
+
+impl Decision {
+    /// Whether the built-in table decides, and no rule of the configuration.
+    pub fn is_built_in(&self) -> bool {
+        self.rule == NO_RULE
+    }
 }
 
 impl Policy {
@@ -81,6 +88,7 @@ impl Policy {
             std::array::from_fn(|errno| Decision {
                 report: errno != 0,
                 severity: default_severity(errno as u32),
+                ruled: false,
                 rule: NO_RULE,
             })
         };
@@ -104,8 +112,24 @@ impl Policy {
                 }
             }
         }
+        policy.set_exec_defaults();
         policy.resolve_kernel();
         policy
+    }
+
+    /// What is different for calls that execute a program.
+    fn set_exec_defaults(&mut self) {
+        for (row, _) in self.table.iter_mut().zip(&self.kernel).filter(|(_, policy)| policy.exec != 0) {
+            for (errno, decision) in (0u32..).zip(row) {
+                match errno::name(errno) {
+                    // No caller can mend these.
+                    "ENOEXEC" | "E2BIG" => decision.severity = Severity::Error,
+                    // Mostly a miss of a search, which only whoever asks for it wants to know.
+                    "ENOENT" => decision.severity = Severity::Info,
+                    _ => {}
+                }
+            }
+        }
     }
 
     fn apply(&mut self, place: u32, rule: &Rule, errors: &mut Vec<ConfigError>) {
@@ -114,15 +138,17 @@ impl Policy {
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
         let report = rule.action == Action::Report;
         if let Some(conditions) = Conditions::of(rule) {
-            let decision = Decision { report, severity: severity.unwrap_or(Severity::Warn), rule: place };
-            let has_severity = severity.is_some();
-            self.conditional.push(Conditional { slots, errnos, conditions, decision, has_severity });
+            let ruled = severity.is_some();
+            let severity = severity.unwrap_or(Severity::Warn);
+            let decision = Decision { report, severity, ruled, rule: place };
+            self.conditional.push(Conditional { slots, errnos, conditions, decision });
             return;
         }
         for (slot, errno) in slots.iter().flat_map(|slot| errnos.iter().map(|errno| (*slot, *errno))) {
             if let Some(decision) = self.decided(slot, errno) {
+                let ruled = severity.is_some() || decision.ruled;
                 let severity = severity.unwrap_or(decision.severity);
-                *decision = Decision { report, severity, rule: place };
+                *decision = Decision { report, severity, ruled, rule: place };
             }
         }
     }
@@ -159,6 +185,18 @@ impl Policy {
     pub fn kernel(&self, families: &[Kind]) -> Vec<SyscallPolicy> {
         let mut kernel = self.kernel.clone();
         for (slot, policy) in (0u32..).zip(&mut kernel) {
+            // A rule that is about every process has the misses of a search reported like any other failure.
+            let missing = self.table.get(slot as usize).and_then(|row| row.get(ENOENT));
+            let asked = |rule: &&Conditional| {
+                let about = rule.errnos.contains(&(ENOENT as u32)) && rule.slots.contains(&slot);
+                about && rule.decision.report
+            };
+            policy.looks = match missing {
+                Some(decision) if policy.exec != 0 && decision.is_built_in() => {
+                    if self.conditional.iter().any(|rule| asked(&rule)) { LOOKS_ALL } else { LOOKS }
+                }
+                _ => 0,
+            };
             for errno in 1..ERRNO_BITS {
                 let kind = match slot {
                     IO_URING_FIRST.. => Kind::IoUring,
@@ -180,13 +218,14 @@ impl Policy {
     /// What becomes of this failure of this process; `slot` is that of the call or operation.
     pub fn decide(&self, slot: u32, errno: u32, process: &Process<'_>) -> Decision {
         let row = self.table.get(slot as usize);
-        let unknown = Decision { report: true, severity: default_severity(errno), rule: NO_RULE };
+        let severity = default_severity(errno);
+        let unknown = Decision { report: true, severity, ruled: false, rule: NO_RULE };
         let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
         let before = self.conditional.iter().filter(|rule| rule.decision.rule < decision.rule);
         let mut about = before.filter(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno));
         match about.find(|rule| rule.conditions.hold(process)) {
-            Some(rule) if rule.has_severity => rule.decision,
-            Some(rule) => Decision { severity: decision.severity, ..rule.decision },
+            Some(rule) if rule.decision.ruled => rule.decision,
+            Some(rule) => Decision { severity: decision.severity, ruled: decision.ruled, ..rule.decision },
             None => decision,
         }
     }
@@ -208,6 +247,8 @@ fn default_severity(errno: u32) -> Severity {
     }
 }
 
+/// The error of a file that is not there, and of one whose interpreter is not.
+const ENOENT: usize = 2;
 /// Starts the name of a class in a list of names.
 const CLASS: &str = "class:";
 

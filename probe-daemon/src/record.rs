@@ -27,6 +27,8 @@ mod offcpu;
 mod oom;
 pub mod resource;
 
+pub use call::least_severity;
+
 /// The longest text of one attribute, in bytes.
 pub const VALUE_LEN: usize = 4096;
 /// The longest argument in a body, in bytes; what stands around it needs a few hundred more.

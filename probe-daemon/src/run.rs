@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Channel, Config, Encoding, OnOff},
     encode::Encoder,
+    exec::Looker,
     fold::Fold,
     meter::Meter,
     pipeline::{self, Pipeline, Route},
@@ -50,6 +51,9 @@ pub enum StartError {
     /// The description of this host.
     #[error("the description of this host cannot be encoded: {0}")]
     Resource(String),
+    /// The thread that looks at programs.
+    #[error("no thread can be started: {0}")]
+    Thread(io::Error),
     /// The operating system.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -114,7 +118,8 @@ pub async fn run(
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
-    let pipeline = Pipeline { policy, fold, routes, meter: Arc::clone(&meter) };
+    let looker = Looker::start().map_err(StartError::Thread)?;
+    let pipeline = Pipeline { policy, fold, looker, routes, meter: Arc::clone(&meter) };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));

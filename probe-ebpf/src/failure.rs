@@ -5,14 +5,15 @@
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, bpf_probe_read_user_str};
 use probe_common::{
-    CallPayload, CallRecord, CallScratch, ERRNO_BITS, FOLD_SETS, FOLD_WAYS, FoldSet, Kind, MEMORY_SLOT_LEN,
-    PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN, SOCKADDR_LEN, SyscallPolicy, fold_key, fold_place,
+    ABSENT, CallPayload, CallRecord, CallScratch, ERRNO_BITS, FOLD_SETS, FOLD_WAYS, FoldSet, Kind, LOOKS,
+    LOOKS_MAX, LOOKS_SLOTS, Looks, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN,
+    SOCKADDR_LEN, SyscallPolicy, fold_key, fold_place,
 };
 
 use crate::{
     atomic::{self, low_bits},
     emit::{self, Fate},
-    map::{CONTROL, FOLD, FOLD_FIRST, SCRATCH, control},
+    map::{CONTROL, FOLD, FOLD_FIRST, LOOKS as SLOTS, OFFSETS, SCRATCH, control, global},
     task::{self, Object},
 };
 
@@ -62,10 +63,21 @@ impl<C: Caller> Failure<C> {
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
         let control = control(&CONTROL);
-        if control.pages == 0 || (policy.looks != 0 && self.errno == ENOENT) {
+        let tgid = (self.pid_tgid >> 32) as u32;
+        if policy.looks != 0 && self.errno == ENOENT {
+            let Some(slot) = looks_of(control.bank, tgid) else { return };
+            if policy.looks == LOOKS && self.is_miss(slot) {
+                return;
+            }
+            if slot.count < LOOKS_MAX {
+                slot.count += 1;
+                return self.send_alone(policy);
+            }
+        }
+        if control.pages == 0 {
             return self.send_alone(policy);
         }
-        let key = fold_key((self.pid_tgid >> 32) as u32, self.slot, self.errno);
+        let key = fold_key(tgid, self.slot, self.errno);
         let (page, set) = fold_place(key, control.pages);
         let page = control.bank * control.pages + page;
         let Some(sets) = FOLD.get_ptr_mut(page) else { return self.send_alone(policy) };
@@ -75,6 +87,21 @@ impl<C: Caller> Failure<C> {
         if !count_in(counted, key) {
             self.send_first(policy, counted, key, page * FOLD_SETS as u32 + set as u32);
         }
+    }
+
+    /// Whether a program was surely not found. One that is there is read before its interpreter is missed, and the kernel
+    /// counts what each thread reads: a thread that has read nothing yet, as a new process, or nothing since its last
+    /// failure of this kind, has found no program.
+    #[inline(always)]
+    fn is_miss(&self, slot: &mut Looks) -> bool {
+        let offset = global(&OFFSETS.task_syscr);
+        if offset == ABSENT {
+            return false;
+        }
+        let (tid, reads) = (self.pid_tgid as u32, self.caller.task().load::<u64>(offset));
+        let same = slot.tid == tid && slot.reads == reads;
+        (slot.tid, slot.reads) = (tid, reads);
+        reads == 0 || same
     }
 
     /// Writes every field but the header's `length`; nothing is captured yet.
@@ -189,6 +216,18 @@ fn remember(index: u32, key: u64, scratch: &CallScratch) {
         (*first).payload = scratch.record.payload;
         (&raw mut (*first).key).write_volatile(key);
     }
+}
+
+/// What this process has sent in this interval of what has to be looked into.
+#[inline(always)]
+fn looks_of<'a>(bank: u32, tgid: u32) -> Option<&'a mut Looks> {
+    let slot = SLOTS.get_ptr_mut(tgid & (LOOKS_SLOTS - 1))?;
+    // SAFETY: a value of the map, valid while this program runs.
+    let slot = unsafe { &mut *slot };
+    if slot.bank != bank {
+        *slot = Looks { bank, ..Looks::default() };
+    }
+    Some(slot)
 }
 
 #[inline(always)]

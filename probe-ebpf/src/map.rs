@@ -5,9 +5,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldFirst, FoldPage, KINDS, OffcpuControl,
-    Offsets, POLICY_SLOTS, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender,
-    SleeperSet, SyscallPolicy,
+    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldFirst, FoldPage, KINDS, LOOKS_SLOTS,
+    Looks, OffcpuControl, Offsets, POLICY_SLOTS, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN,
+    SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -25,6 +25,10 @@ pub static POLICY: Array<SyscallPolicy> = Array::with_max_entries(POLICY_SLOTS, 
 /// The last capability that each thread was refused.
 #[map]
 pub static REFUSED: Array<Refused> = Array::with_max_entries(REFUSED_SLOTS, 0);
+
+/// What was sent of what has to be looked into, by process.
+#[map]
+pub static LOOKS: Array<Looks> = Array::with_max_entries(LOOKS_SLOTS, 0);
 
 /// Failures that repeat, and how often. The daemon sets its size at load.
 #[map]

@@ -12,4 +12,5 @@ pub mod ledger;
 pub mod provoke;
 pub mod record;
 pub mod stall;
+pub mod stay;
 pub mod wait;

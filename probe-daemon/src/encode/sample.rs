@@ -11,7 +11,7 @@ use crate::{
     event::{Event, Observation, TraceEvent},
     fold::Folded,
     policy::{Policy, Process},
-    record::{LogRecord, resource::Resource},
+    record::{LogRecord, least_severity, resource::Resource},
     severity::Severity,
 };
 
@@ -75,7 +75,8 @@ pub fn record(folded: &Folded) -> LogRecord<'_> {
     let severity = match &folded.seen.event {
         Event::Call(event) => {
             let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-            Policy::built_in().decide(event.slot, event.errno, &process).severity
+            let severity = Policy::built_in().decide(event.slot, event.errno, &process).severity;
+            severity.max(least_severity(event))
         }
         _ => Severity::Warn,
     };

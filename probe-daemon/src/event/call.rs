@@ -12,11 +12,14 @@ use serde::{
 };
 use zerocopy::FromZeros;
 
-use super::Subject;
+use super::{Attempt, Hindrance, Subject};
 use crate::{
     capability, errno,
     syscall::{self, Abi, Args, Captured, Class, SockAddr, Syscall},
 };
+
+/// The error of a file that is not there, and of one whose interpreter is not.
+const ENOENT: u32 = 2;
 
 /// A system call that failed.
 ///
@@ -65,6 +68,10 @@ pub struct TraceEvent {
     pub truncated: bool,
     /// The capability whose refusal led to the error, where the kernel tells.
     pub capability: Option<&'static str>,
+    /// For a program that could not be executed, which file it was.
+    pub attempt: Option<Attempt>,
+    /// What was found to be in the way of executing it.
+    pub hindrance: Option<Hindrance>,
 }
 
 impl TraceEvent {
@@ -74,6 +81,11 @@ impl TraceEvent {
             Some(syscall) => Cow::Borrowed(syscall.name),
             None => Cow::Owned(format!("syscall_{}", self.nr)),
         }
+    }
+
+    /// Whether a program was not found where it was looked for: nothing is there, as far as can be told.
+    pub fn is_miss(&self) -> bool {
+        self.kind == Kind::Exec && self.errno == ENOENT && self.hindrance.is_none()
     }
 
     /// A failed call as the kernel side has it: who and when, its registers, and the memory that was captured.
@@ -91,6 +103,9 @@ impl TraceEvent {
             *name != "CAP_SYS_ADMIN" || event.syscall.is_none_or(|call| call.class != Class::Memory)
         };
         event.capability = capability::name(payload.capability).filter(asked);
+        if let (Kind::Exec, Some(call)) = (kind, event.syscall) {
+            event.attempt = Attempt::of(call, payload, &memory);
+        }
         event
     }
 
@@ -117,6 +132,8 @@ impl TraceEvent {
             peer: syscall::peer(head.nr, captured),
             truncated: captured.truncated != 0,
             capability: None,
+            attempt: None,
+            hindrance: None,
         }
     }
 }

@@ -25,6 +25,10 @@ impl Policy {
             text.push_str(&format!("#   {} of {calls}: {}\n", line.errnos.join(", "), line.why));
         }
         text.push_str(
+            "#   ENOENT of execve, execveat: looking for a program in several places, unless the file is there and \
+             its interpreter is not\n",
+        );
+        text.push_str(
             "# What it comes to with the rules of this file, for 64-bit and 32-bit (i386) calls alike:\n",
         );
         // A name that both tables have is treated alike in both.

@@ -11,7 +11,7 @@ pub struct Ordinary {
 }
 
 /// What fails in the ordinary course of things.
-pub const ORDINARY: [Ordinary; 11] = [
+pub const ORDINARY: [Ordinary; 12] = [
     Ordinary {
         why: "flow control: try again, interrupted, still going on",
         syscalls: &[],
@@ -74,8 +74,6 @@ pub const ORDINARY: [Ordinary; 11] = [
             "faccessat2",
             "readlink",
             "readlinkat",
-            "execve",
-            "execveat",
             "getxattr",
             "lgetxattr",
             "listxattr",
@@ -114,5 +112,11 @@ pub const ORDINARY: [Ordinary; 11] = [
             "io_uring:recvmsg",
         ],
         errnos: &["ENOBUFS"],
+    },
+    // ENOENT is not here: it may also mean that the file is there, and its interpreter is not.
+    Ordinary {
+        why: "looking for a program in several places",
+        syscalls: &["execve", "execveat"],
+        errnos: &["ENOTDIR"],
     },
 ];

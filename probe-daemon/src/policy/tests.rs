@@ -71,6 +71,44 @@ fn the_first_rule_wins_over_later_ones_and_over_the_built_in_table() {
 }
 
 #[test]
+fn misses_of_a_search_for_a_program_are_looked_into_unless_a_rule_is_about_them() {
+    let execve = syscall::parse("execve").unwrap().number;
+    let looks = |policy: &Policy| {
+        let kernel = policy.kernel(&Kind::ALL);
+        assert!(kernel.iter().all(|call| call.looks == 0 || call.exec == 1));
+        kernel[execve as usize].looks
+    };
+    let ruled =
+        |rule: &str| resolve(&format!("[[event.syscall.rules]]\nsyscalls = [\"execve\"]\n{rule}")).unwrap();
+    assert!(
+        reports(&Policy::built_in(), "execve", "ENOENT")
+            && !reports(&Policy::built_in(), "execve", "ENOTDIR")
+    );
+    assert_eq!(looks(&Policy::built_in()), LOOKS);
+    assert_eq!(looks(&ruled("errnos = [\"EACCES\"]")), LOOKS);
+    assert_eq!(looks(&ruled("comms = [\"make\"]")), LOOKS_ALL);
+    assert_eq!((looks(&ruled("errnos = [\"ENOENT\"]")), looks(&ruled(""))), (0, 0));
+    assert!(!reports(&ruled("action = \"drop\""), "execve", "ENOENT"));
+}
+
+#[test]
+fn a_program_that_nobody_can_execute_is_graver_than_one_that_is_not_there() {
+    let severity = |call: &str, error: &str| {
+        let (call, error) = (syscall::parse(call).unwrap().number, errno::parse(error).unwrap());
+        Policy::built_in().decide(call, error, &NOBODY).severity
+    };
+    for error in ["ENOEXEC", "E2BIG", "ENOMEM"] {
+        assert_eq!(severity("execveat", error), Severity::Error, "{error}");
+    }
+    for (call, error) in
+        [("execve", "EACCES"), ("execve", "ETXTBSY"), ("execve", "ELOOP"), ("semop", "E2BIG")]
+    {
+        assert_eq!(severity(call, error), Severity::Warn, "{call} {error}");
+    }
+    assert_eq!(severity("execve", "ENOENT"), Severity::Info);
+}
+
+#[test]
 fn a_family_that_is_off_is_not_sent() {
     let policy = Policy::built_in();
     let reports = |families: &[Kind], call: &str, error: &str| {

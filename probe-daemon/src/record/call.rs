@@ -1,4 +1,8 @@
 //! The record of a call that failed.
+//!
+//! A denial's kind is `capability` where a capability decides, and `errno` else. The kernel also asks for
+//! `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH` before it refuses a file whose mode or owner refuses it; that is a matter
+//! of the file's permissions, so its kind is `errno`, and the capability is named as a hint only.
 
 use std::time::Duration;
 
@@ -14,6 +18,25 @@ pub const SYSCALL_FAILURE: &str = "gala_gopher.syscall.failure";
 pub const EXEC_FAILURE: &str = "gala_gopher.exec.failure";
 /// `EventName` of a call that was not permitted.
 pub const DENIED: &str = "gala_gopher.security.denied";
+
+/// Capabilities that stand above the permissions of files.
+const FILE_PERMISSIONS: [&str; 2] = ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"];
+/// Capabilities that give the whole host.
+const WHOLE_HOST: [&str; 4] = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_PTRACE", "CAP_BPF"];
+
+/// How grave a call is at least where no rule says so, as its error alone does not tell.
+pub fn least_severity(event: &TraceEvent) -> Severity {
+    match event.kind {
+        // Who asks for what gives the whole host, and is not root, tries something.
+        Kind::Denial
+            if event.subject.euid != 0 && event.capability.is_some_and(|name| WHOLE_HOST.contains(&name)) =>
+        {
+            Severity::Error
+        }
+        Kind::Exec if event.hindrance.is_some() => Severity::Warn,
+        _ => Severity::Info,
+    }
+}
 
 /// Says what happened.
 pub fn say<'a>(
@@ -44,12 +67,18 @@ pub fn say<'a>(
         attributes.put("network.peer.port", u32::from(port));
     }
     let event_name = match event.kind {
-        Kind::Exec => EXEC_FAILURE,
+        Kind::Exec => {
+            if let Some(hindrance) = &event.hindrance {
+                attributes.put("gala_gopher.exec.reason", hindrance.reason.name());
+                if let Some(interpreter) = &hindrance.interpreter {
+                    attributes.put("gala_gopher.exec.interpreter", cut(interpreter, VALUE_LEN));
+                }
+            }
+            EXEC_FAILURE
+        }
         Kind::Denial => {
-            attributes.put(
-                "gala_gopher.denial.kind",
-                if event.capability.is_some() { "capability" } else { "errno" },
-            );
+            let decides = event.capability.is_some_and(|name| !FILE_PERMISSIONS.contains(&name));
+            attributes.put("gala_gopher.denial.kind", if decides { "capability" } else { "errno" });
             if let Some(capability) = event.capability {
                 attributes.put("gala_gopher.capability.name", capability);
             }
@@ -70,12 +99,23 @@ fn sentence(event: &TraceEvent, occurrences: u64, window: Duration) -> String {
     let (pid, errno) = (event.subject.pid, event.errno);
     match event.kind {
         Kind::Exec if !object.is_empty() => {
-            format!("{comm}[{pid}] could not execute {object}: {name} ({errno}){times}")
+            let why = why(event);
+            format!("{comm}[{pid}] could not execute {object}{why}: {name} ({errno}){times}")
         }
         Kind::Denial => {
             let uid = event.subject.uid;
             format!("{comm}[{pid}] uid={uid} denied {call}({object}): {name}{times}")
         }
         _ => format!("{comm}[{pid}] {call}({object}) failed: {name} ({errno}){times}"),
+    }
+}
+
+/// `: its interpreter "/lib/ld-musl-x86_64.so.1" does not exist`
+fn why(event: &TraceEvent) -> String {
+    let Some(hindrance) = &event.hindrance else { return String::new() };
+    let text = hindrance.reason.text();
+    match &hindrance.interpreter {
+        Some(interpreter) => format!(": its interpreter {:?} {text}", cut(interpreter, SUBJECT_LEN)),
+        None => format!(": it {text}"),
     }
 }

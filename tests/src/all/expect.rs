@@ -63,7 +63,8 @@ fn compare(call: &Call, made: &Made, record: &Record) -> Result<()> {
         made.after
     );
     let severity = [record.top("SeverityText"), record.top("SeverityNumber")];
-    ensure!(severity == [&json!(wanted(call).0), &json!(wanted(call).1)], "its severity is {severity:?}");
+    let wanted = wanted(call, record);
+    ensure!(severity == [&json!(wanted.0), &json!(wanted.1)], "its severity is {severity:?}");
     let body = record.top("Body").as_str().context("Body is no text")?;
     ensure!(
         (call.name.starts_with("exec") || body.contains(&name)) && body.contains(error),
@@ -98,8 +99,15 @@ fn event_name(call: &Call) -> &'static str {
 }
 
 /// Text and number of the severity.
-fn wanted(call: &Call) -> (&'static str, i32) {
+fn wanted(call: &Call, record: &Record) -> (&'static str, i32) {
+    let capability = record.attribute("gala_gopher.capability.name");
+    let whole_host = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_PTRACE", "CAP_BPF"];
     match (call.name.as_str(), call.errno.1.as_str()) {
+        (_, "EACCES" | "EPERM") if call.who.uid != 0 && whole_host.iter().any(|name| capability == name) => {
+            ("ERROR", 17)
+        }
+        ("execve" | "execveat", "ENOEXEC" | "E2BIG") => ("ERROR", 17),
+        ("execve", "ENOENT") if !record.attribute("gala_gopher.exec.interpreter").is_null() => ("WARN", 13),
         (_, "EIO" | "ENOSPC" | "EROFS" | "ENOMEM" | "EMFILE" | "ENFILE" | "EUCLEAN") => ("ERROR", 17),
         // What the built-in table leaves out, and a rule asked for all the same.
         ("openat" | "execve", "ENOENT" | "ENOTDIR") | ("ioctl", "ENOTTY") => ("INFO", 9),

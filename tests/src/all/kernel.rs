@@ -12,6 +12,10 @@ use crate::expect::fence;
 mod accounting;
 #[path = "kernel/calls.rs"]
 mod calls;
+#[path = "kernel/denial.rs"]
+mod denial;
+#[path = "kernel/exec.rs"]
+mod exec;
 #[path = "kernel/exit.rs"]
 mod exit;
 #[path = "kernel/folding.rs"]

@@ -11,9 +11,9 @@ use super::*;
 use crate::{
     clock::Clock,
     encode::sample::{self, event, host, ring_record},
-    event::{Event, Observation, Subject, TraceEvent},
+    event::{Event, Hindrance, Observation, Reason, Subject, TraceEvent},
     fold::Folded,
-    record::cut,
+    record::{cut, least_severity},
     severity::Severity,
     syscall::Abi,
 };
@@ -49,6 +49,32 @@ fn a_file_that_may_not_be_opened() {
     let bytes =
         ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
     insta::assert_json_snapshot!(encoded(event(&bytes)));
+}
+
+#[test]
+fn a_program_whose_interpreter_is_missing() {
+    let bytes = ring_record(59, 2, b"bash", [0x7ffd_0000_1000, 0, 0, 0, 0, 0], &[(0, b"/opt/app")]);
+    let mut event = event(&bytes);
+    event.kind = Kind::Exec;
+    let interpreter = Some("/lib/ld-musl-x86_64.so.1".to_owned());
+    event.hindrance = Some(Hindrance { reason: Reason::Missing, interpreter });
+    insta::assert_json_snapshot!(encoded(event));
+}
+
+#[test]
+fn a_capability_that_was_refused() {
+    let bytes = ring_record(161, 1, b"app", [0x7ffd_0000_1000, 0, 0, 0, 0, 0], &[(0, b"/srv")]);
+    let mut event = event(&bytes);
+    (event.kind, event.capability) = (Kind::Denial, Some("CAP_SYS_CHROOT"));
+    assert_eq!(least_severity(&event), Severity::Info);
+    insta::assert_json_snapshot!(encoded(event.clone()));
+    event.capability = Some("CAP_SYS_ADMIN");
+    assert_eq!(least_severity(&event), Severity::Error);
+    event.subject.euid = 0;
+    assert_eq!(least_severity(&event), Severity::Info, "root, short of a capability");
+    event.capability = Some("CAP_DAC_READ_SEARCH");
+    let record = encoded(event);
+    assert_eq!(record["Attributes"]["gala_gopher.denial.kind"], "errno", "a matter of the file's mode");
 }
 
 #[test]
