@@ -23,8 +23,9 @@ pub use call::{
 pub use exit::{ExitPayload, ExitRecord, Fault, NAME_LEN, Sender};
 pub use map::{
     ABSENT, CONTROL, COUNTERS, Control, Counters, ERRNO_BITS, FOLD, FoldEntry, FoldKey, I386_FIRST,
-    IO_URING_FIRST, IO_URING_SLOTS, KINDS, OFFSETS, Offsets, POLICY, POLICY_SLOTS, REFUSED, REFUSED_SLOTS,
-    RING, Refused, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy, io_uring_slot, syscall_slot,
+    IO_URING_FIRST, IO_URING_SLOTS, KINDS, OFFSETS, Offsets, POLICY, POLICY_SLOTS, QUESTIONS, Question,
+    REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
+    io_uring_slot, syscall_slot,
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,

@@ -13,10 +13,10 @@ use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
-    event::{Batch, Event, Observation, TraceEvent},
+    event::{Batch, Event, Observation},
     fold::{Fold, Folded},
     meter::Meter,
-    policy::{Decision, Policy, Process},
+    policy::{Policy, Process},
     record::LogRecord,
     severity::Severity,
     sink::{Encoded, Queue},
@@ -58,7 +58,7 @@ impl Pipeline {
             let mut ready = Vec::new();
             for (mut seen, count) in seen {
                 context.complete(&mut seen, &mut ids);
-                if !context.reported(&policy, &seen) {
+                if !context.judge(&policy, &seen.event).0 {
                     self.meter.dismissed.add(count);
                     continue;
                 }
@@ -82,10 +82,7 @@ impl Pipeline {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
-            let severity = match &folded.seen.event {
-                Event::Call(call) => context.decide(&policy, call).severity,
-                _ => Severity::Warn,
-            };
+            let severity = context.judge(&policy, &folded.seen.event).1;
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,
@@ -134,23 +131,25 @@ struct Context {
 }
 
 impl Context {
-    /// Whether the rules about processes let an event pass. The kernel side has decided all others.
-    fn reported(&mut self, policy: &Policy, seen: &Observation) -> bool {
-        match &seen.event {
-            Event::Call(call) if policy.asks_who() => self.decide(policy, call).report,
-            _ => true,
-        }
-    }
-
-    /// What the rules say of a failed call.
-    fn decide(&mut self, policy: &Policy, call: &TraceEvent) -> Decision {
-        let mut cgroup = Cgroup { id: call.subject.cgroup, ..Cgroup::default() };
-        if policy.asks_who() {
-            self.cgroups.find(&mut cgroup, cgroup::FREQUENT);
-        }
-        let who =
-            Process { comm: &call.subject.comm, uid: call.subject.euid, cgroup: cgroup.path.as_deref() };
-        policy.decide(call.nr, call.errno, &who)
+    /// What the rules say of an event: whether it is reported, and how grave it is where they say so.
+    fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
+        let found;
+        let (subject, cgroup) = match event {
+            Event::Call(call) => (&call.subject, None),
+            Event::Offcpu(stall) => (&stall.subject, None),
+            Event::Oom(kill) => (&kill.subject, kill.cgroup.path.as_deref()),
+            Event::Exit(exit) => (&exit.subject, exit.cgroup.path.as_deref()),
+        };
+        let cgroup = match cgroup {
+            None if policy.asks_where() => {
+                let mut cgroup = Cgroup { id: subject.cgroup, ..Cgroup::default() };
+                self.cgroups.find(&mut cgroup, cgroup::FREQUENT);
+                found = cgroup.path;
+                found.as_deref()
+            }
+            known => known,
+        };
+        policy.judge(event, &Process { comm: &subject.comm, uid: subject.euid, cgroup })
     }
 
     /// Adds to an event what other events and the host tell of it.

@@ -4,21 +4,24 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use probe_common::{ERRNO_BITS, Kind, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
+use probe_common::{ERRNO_BITS, Kind, Question, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy};
 
 use crate::{
-    config::{Action, ConfigError, Rule, Spanned, SyscallEvents},
+    config::{self, Action, ConfigError, Rule, Spanned},
     errno,
+    event::{Event, TraceEvent},
     nearest::nearest,
     severity::Severity,
     syscall::{self, Class},
 };
 
 mod describe;
+mod family;
 mod ordinary;
 mod process;
 
-use ordinary::ORDINARY;
+use family::FamilyRules;
+use ordinary::{ASKS, LOOKS, ORDINARY};
 use process::Conditions;
 pub use process::Process;
 
@@ -30,6 +33,9 @@ pub struct Policy {
     table: Vec<[Decision; ERRNO_BITS as usize]>,
     /// Rules about some processes, in order.
     conditional: Vec<Conditional>,
+    exit: FamilyRules,
+    oom: FamilyRules,
+    offcpu: FamilyRules,
 }
 
 /// What becomes of a failure.
@@ -59,11 +65,14 @@ impl Policy {
     ///
     /// # Errors
     /// Every name that is no system call, error or class, with the nearest one that is.
-    pub fn resolve(events: &SyscallEvents) -> Result<Self, Vec<ConfigError>> {
+    pub fn resolve(events: &config::Event) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut policy = Self::built_in();
+        policy.exit = FamilyRules::about_ends(&events.exit.rules, &mut errors);
+        policy.oom = FamilyRules::about_processes(&events.oom.rules);
+        policy.offcpu = FamilyRules::about_processes(&events.offcpu.rules);
         // The first rule that matches wins, so the last is applied first.
-        for (place, rule) in events.rules.iter().enumerate().rev() {
+        for (place, rule) in events.syscall.rules.iter().enumerate().rev() {
             policy.apply(place, rule, &mut errors);
         }
         policy.conditional.reverse();
@@ -81,8 +90,14 @@ impl Policy {
             })
         };
         let kernel = (0..SYSCALL_SLOTS).map(capture).collect();
-        let mut policy =
-            Self { kernel, table: (0..SYSCALL_SLOTS).map(row).collect(), conditional: Vec::new() };
+        let mut policy = Self {
+            kernel,
+            table: (0..SYSCALL_SLOTS).map(row).collect(),
+            conditional: Vec::new(),
+            exit: FamilyRules::default(),
+            oom: FamilyRules::default(),
+            offcpu: FamilyRules::default(),
+        };
         for line in &ORDINARY {
             let named = line.syscalls.iter().filter_map(|name| Some(syscall::parse(name)?.number));
             let slots: Vec<u32> =
@@ -128,6 +143,7 @@ impl Policy {
         for (policy, row) in self.kernel.iter_mut().zip(&self.table) {
             (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
         }
+        self.resolve_questions();
         for rule in self.conditional.iter().filter(|rule| rule.decision.report) {
             for (slot, errno) in
                 rule.slots.iter().flat_map(|slot| rule.errnos.iter().map(|errno| (*slot, *errno)))
@@ -140,6 +156,71 @@ impl Policy {
                     policy.set(errno, true);
                 }
             }
+        }
+    }
+
+    /// A question is none where a rule says what becomes of its error.
+    fn resolve_questions(&mut self) {
+        for policy in &mut self.kernel {
+            (policy.questions, policy.alone) = Default::default();
+        }
+        for ask in &ASKS {
+            let (Some(slot), Some(errno)) = (number_of(ask.syscall), errno::parse(ask.errno)) else {
+                continue;
+            };
+            if self.ruled(slot, errno) {
+                continue;
+            }
+            let free = self
+                .kernel
+                .get_mut(slot as usize)
+                .and_then(|policy| policy.questions.iter_mut().find(|question| question.errno == 0));
+            if let Some(free) = free {
+                let (argument, value) = ask.argument;
+                *free = Question { value, errno: u16::try_from(errno).unwrap_or_default(), argument };
+            }
+        }
+        for look in &LOOKS {
+            let Some(errno) = errno::parse(look.errno) else { continue };
+            for slot in look.syscalls.iter().filter_map(|name| number_of(name)) {
+                if !self.ruled(slot, errno)
+                    && let Some(policy) = self.kernel.get_mut(slot as usize)
+                {
+                    policy.alone = u8::try_from(errno).unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    /// Whether a rule of the configuration may be about this error of this call.
+    fn ruled(&self, slot: u32, errno: u32) -> bool {
+        let decided = self.table.get(slot as usize).and_then(|row| row.get(errno as usize));
+        decided.is_some_and(|decision| decision.rule != usize::MAX)
+            || self.conditional.iter().any(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno))
+    }
+
+    /// Whether a failure is the answer to a question that only its captured memory tells.
+    fn answers(&self, call: &TraceEvent) -> bool {
+        let name = call.syscall.map(|syscall| syscall.name).unwrap_or_default();
+        let asked = |look: &&ordinary::Looks| {
+            look.syscalls.contains(&name)
+                && errno::parse(look.errno) == Some(call.errno)
+                && call.object.as_deref() == Some(look.object)
+        };
+        LOOKS.iter().any(|look| asked(&look)) && !self.ruled(call.nr, call.errno)
+    }
+
+    /// Whether an event becomes a record, and how grave it is where that is not for its family to say. The kernel side
+    /// has asked for what any rule may report.
+    pub fn judge(&self, event: &Event, process: &Process<'_>) -> (bool, Option<Severity>) {
+        match event {
+            Event::Call(call) => {
+                let decision = self.decide(call.nr, call.errno, process);
+                (decision.report && !self.answers(call), Some(decision.severity))
+            }
+            Event::Exit(exit) => self.exit.decide(Some(exit.end), process),
+            Event::Oom(_) => self.oom.decide(None, process),
+            Event::Offcpu(_) => self.offcpu.decide(None, process),
         }
     }
 
@@ -157,9 +238,10 @@ impl Policy {
         kernel
     }
 
-    /// Whether a decision needs to know who failed.
-    pub fn asks_who(&self) -> bool {
-        !self.conditional.is_empty()
+    /// Whether a rule needs to know in which cgroup it happened.
+    pub fn asks_where(&self) -> bool {
+        self.conditional.iter().any(|rule| rule.conditions.ask_where())
+            || [&self.exit, &self.oom, &self.offcpu].into_iter().any(FamilyRules::ask_where)
     }
 
     /// What becomes of this failure of this process.
@@ -176,6 +258,11 @@ impl Policy {
             None => decision,
         }
     }
+}
+
+/// The number of a system call.
+fn number_of(name: &str) -> Option<u32> {
+    Some(syscall::parse(name)?.number)
 }
 
 /// What the kernel side captures of a call; no error is an event yet.

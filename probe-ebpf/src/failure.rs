@@ -68,7 +68,10 @@ impl<C: Caller> Failure<C> {
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
         let Some(control) = CONTROL.get(0) else { return };
-        if control.fold == 0 || (policy.looks != 0 && self.errno == ENOENT) {
+        if control.fold == 0
+            || (policy.looks != 0 && self.errno == ENOENT)
+            || self.errno == u32::from(policy.alone)
+        {
             return self.send_alone(policy);
         }
         let tgid = (self.pid_tgid >> 32) as u32;

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decision, ORDINARY, Policy};
+use super::{
+    ASKS, Decision, LOOKS, ORDINARY, Policy,
+    family::{ANSWERS, Answer},
+    ordinary::{Asks, Looks},
+};
 use crate::{errno, severity::Severity, syscall};
 
 impl Policy {
@@ -16,6 +20,18 @@ impl Policy {
             let calls =
                 if line.syscalls.is_empty() { "every call".to_owned() } else { line.syscalls.join(", ") };
             text.push_str(&format!("#   {} of {calls}: {}\n", line.errnos.join(", "), line.why));
+        }
+        text.push_str("# The same with certain arguments only:\n");
+        for Asks { why, syscall, errno, argument: (index, value) } in &ASKS {
+            text.push_str(&format!("#   {errno} of {syscall} with {value:#x} as argument {index}: {why}\n"));
+        }
+        for Looks { why, syscalls, errno, object } in &LOOKS {
+            text.push_str(&format!("#   {errno} of {} with {object}: {why}\n", syscalls.join(", ")));
+        }
+        text.push_str("# Ordinary ends of processes, dropped likewise:\n");
+        for Answer { why, comms, codes } in &ANSWERS {
+            let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("#   {} of {}: {why}\n", codes.join(", "), comms.join(", ")));
         }
         text.push_str("# What it comes to with the rules of this file:\n");
         let groups = self.groups();

@@ -12,7 +12,7 @@ fn reports(policy: &Policy, call: &str, error: &str) -> bool {
 
 fn resolve(rules: &str) -> Result<Policy, Vec<ConfigError>> {
     let text = format!("[[probes]]\nname = \"event\"\n{rules}");
-    Policy::resolve(&Config::parse("test.conf", &text, &[], |_| Vec::new()).unwrap().event.syscall)
+    Policy::resolve(&Config::parse("test.conf", &text, &[], |_| Vec::new()).unwrap().event)
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn rules_about_processes_keep_their_place() {
     assert!(!decide("openat", "ENOENT", who("calm", 0, None)).0, "the built-in table");
     assert_eq!(decide("read", "EBADF", who("calm", 0, Some("/batch/1"))), (true, Severity::Info));
     assert!(reports(&policy, "openat", "ENOENT"), "the kernel sends what a rule may report");
-    assert!(policy.asks_who() && !Policy::built_in().asks_who());
+    assert!(policy.asks_where() && !Policy::built_in().asks_where());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use aya_ebpf::{
     bindings::pt_regs, helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use probe_common::{I386, Kind, REGISTERS, X86_64, syscall_slot};
+use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
 
 use crate::{
     failure::{Caller, Failure, reports},
@@ -69,7 +69,7 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     let abi = if status & TS_COMPAT == 0 { X86_64 } else { I386 };
     let slot = syscall_slot(abi, nr);
     let Some(policy) = POLICY.get(slot) else { return };
-    if !reports(policy, errno) {
+    if !reports(policy, errno) || answers(policy, errno, &Registers { regs, abi }) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -81,10 +81,40 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     Failure { caller, nr, abi, slot, errno: errno as u32, pid_tgid, kind }.report(policy);
 }
 
+/// Whether the error is the answer to a question.
+#[inline(always)]
+fn answers(policy: &SyscallPolicy, errno: u64, registers: &Registers) -> bool {
+    for question in &policy.questions {
+        if u64::from(question.errno) == errno
+            && registers.argument(u32::from(question.argument)) == question.value
+        {
+            return true;
+        }
+    }
+    false
+}
+
 /// The current task, as it entered the kernel.
 struct Registers {
     regs: *const u8,
     abi: u8,
+}
+
+impl Registers {
+    /// The lower half of an argument.
+    #[inline(always)]
+    fn argument(&self, argument: u32) -> u32 {
+        let mut value = 0;
+        for index in 0..REGISTERS {
+            // A kernel pointer takes constant offsets only.
+            if index as u32 == argument {
+                let at = if self.abi == I386 { ARGUMENTS_32[index] } else { ARGUMENTS[index] };
+                // SAFETY: a field of the traced structure; the verifier checks it.
+                value = unsafe { self.regs.add(at).cast::<u32>().read_volatile() };
+            }
+        }
+        value
+    }
 }
 
 impl Caller for Registers {

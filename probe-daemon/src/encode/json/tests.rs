@@ -64,7 +64,8 @@ fn encoded(event: TraceEvent) -> Document {
     let severity = Policy::built_in().decide(event.nr, event.errno, &process).severity;
     let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
     let folded = Folded { seen, occurrences: 1, window: Duration::ZERO };
-    let record = LogRecord::new(&folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
+    let record =
+        LogRecord::new(&folded, Some(severity), Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
     let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
     assert!(!bytes.contains(&b'\n'));
     serde_json::from_slice(&bytes).unwrap()
@@ -179,7 +180,7 @@ proptest! {
         let event = event(&ring_record(number, errno, &comm, registers, &strings));
         let seen = Observation { time: 1, event: Event::Call(event) };
         let folded = Folded { seen, occurrences: 3, window: Duration::from_secs(5) };
-        let record = LogRecord::new(&folded, Severity::Warn, Ulid(1), 2, Clock::with_offset(0));
+        let record = LogRecord::new(&folded, Some(Severity::Warn), Ulid(1), 2, Clock::with_offset(0));
         let mut keys: Vec<_> = record.attributes.list.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
