@@ -458,3 +458,16 @@ fn nesting_is_bounded_in_toml() {
         errors(&format!("{}{}", &text[..1], text[1..].repeat(200_000)));
     }
 }
+
+#[test]
+fn more_sleepers_than_the_kernel_side_has_room_for() {
+    let names: Vec<String> = (0..65).map(|number| format!("\"c{number}\"")).collect();
+    let text = |names: &[String]| {
+        let list = names.join(", ");
+        format!("[[probes]]\nname = \"event\"\n[event.offcpu]\ninterruptible_comms = [{list}]\n")
+    };
+    assert!(Config::parse("f", &text(&names[..64]), &[], |_| Vec::new()).is_ok());
+    let errors = Config::parse("f", &text(&names), &[], |_| Vec::new()).unwrap_err();
+    let told = errors.to_string();
+    assert!(told.contains("event.offcpu.interruptible_comms: has 65 items"), "{told}");
+}

@@ -24,6 +24,28 @@ fn every_name_of_the_built_in_table_exists() {
 }
 
 #[test]
+fn every_question_has_room_in_its_call_and_none_is_asked_where_a_rule_decides() {
+    let policy = Policy::built_in();
+    let of = |policy: &Policy, call: &str| policy.kernel(&Kind::ALL)[number_of(call).unwrap() as usize];
+    for ask in &ASKS {
+        let (argument, value) = ask.argument;
+        let errno = u16::try_from(errno::parse(ask.errno).unwrap()).unwrap();
+        let question = Question { value, errno, argument };
+        assert!(of(&policy, ask.syscall).questions.contains(&question), "{} {}", ask.syscall, ask.errno);
+        assert!(reports(&policy, ask.syscall, ask.errno), "{} {}", ask.syscall, ask.errno);
+    }
+    for look in &LOOKS {
+        let errno = errno::parse(look.errno).unwrap();
+        look.syscalls.iter().for_each(|call| assert_eq!(u32::from(of(&policy, call).alone), errno));
+    }
+    let ruled =
+        resolve("[[event.syscall.rules]]\nsyscalls = [\"fcntl\", \"connect\"]\ncomms = [\"x\"]").unwrap();
+    assert_eq!(of(&ruled, "fcntl").questions, Default::default());
+    assert_eq!(of(&ruled, "connect").alone, 0);
+    assert_ne!(of(&ruled, "lseek").questions, Default::default());
+}
+
+#[test]
 fn flow_control_is_dropped_and_the_rest_is_reported() {
     let policy = Policy::built_in();
     for (call, error) in [("read", "EAGAIN"), ("openat", "ENOENT"), ("ioctl", "ENOTTY"), ("mkdir", "EEXIST")]

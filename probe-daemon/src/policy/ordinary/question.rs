@@ -14,7 +14,7 @@ pub struct Asks {
 }
 
 /// At most [`probe_common::QUESTIONS`] for each call.
-pub const ASKS: [Asks; 13] = [
+pub const ASKS: [Asks; 12] = [
     asks("lseek", "ESPIPE", (2, 1), "asking whether a file has positions (SEEK_CUR)"),
     asks("lseek", "ENXIO", (2, 3), "asking for data behind the last (SEEK_DATA), as cp does"),
     asks("fadvise64", "ESPIPE", (3, 2), "advice on a pipe (POSIX_FADV_SEQUENTIAL), which nobody needs"),
@@ -32,7 +32,6 @@ pub const ASKS: [Asks; 13] = [
         (1, 1),
         "a file that is always ready and cannot be waited for (EPOLL_CTL_ADD)",
     ),
-    asks("bpf", "EINVAL", (2, 0), "asking whether bpf is there, without attributes"),
 ];
 
 const fn asks(syscall: &'static str, errno: &'static str, argument: (u16, u32), why: &'static str) -> Asks {
@@ -53,7 +52,7 @@ pub struct Looks {
 }
 
 /// At most one error for each call.
-pub const LOOKS: [Looks; 3] = [
+pub const LOOKS: [Looks; 2] = [
     Looks {
         why: "asking for the name service cache, which few hosts run",
         syscalls: &["connect"],
@@ -65,11 +64,5 @@ pub const LOOKS: [Looks; 3] = [
         syscalls: &["open", "openat"],
         errno: "ENXIO",
         object: "\"/dev/tty\"",
-    },
-    Looks {
-        why: "asking for the system bus, which containers do not have",
-        syscalls: &["connect"],
-        errno: "ENOENT",
-        object: "unix:/run/dbus/system_bus_socket",
     },
 ];
