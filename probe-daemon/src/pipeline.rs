@@ -13,10 +13,10 @@ use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
-    event::{Batch, Event, Observation},
+    event::{Batch, End, Event, Observation},
     fold::{Fold, Folded},
     meter::Meter,
-    policy::{Policy, Process},
+    policy::{Outcome, Policy, Process},
     record::LogRecord,
     severity::Severity,
     sink::{Encoded, Queue},
@@ -149,7 +149,23 @@ impl Context {
             }
             known => known,
         };
-        policy.judge(event, &Process { comm: &subject.comm, uid: subject.euid, cgroup })
+        let who = Process { comm: &subject.comm, uid: subject.euid, cgroup };
+        match event {
+            Event::Call(call) => {
+                let decision = policy.decide(call.nr, call.errno, &who);
+                let answers = policy.answers(call.nr, call.errno, call.object.as_deref());
+                (decision.report && !answers, Some(decision.severity))
+            }
+            Event::Exit(exit) => {
+                let end = match exit.end {
+                    End::Code(code) => Outcome::Code(code),
+                    End::Signal { number, .. } => Outcome::Signal(number),
+                };
+                policy.decide_exit(end, &who)
+            }
+            Event::Oom(_) => policy.decide_oom(&who),
+            Event::Offcpu(_) => policy.decide_offcpu(&who),
+        }
     }
 
     /// Adds to an event what other events and the host tell of it.

@@ -9,7 +9,6 @@ use probe_common::{ERRNO_BITS, Kind, Question, SYSCALL_OTHER, SYSCALL_SLOTS, Sys
 use crate::{
     config::{self, Action, ConfigError, Rule, Spanned},
     errno,
-    event::{Event, TraceEvent},
     nearest::nearest,
     severity::Severity,
     syscall::{self, Class},
@@ -21,6 +20,7 @@ mod ordinary;
 mod process;
 
 use family::FamilyRules;
+pub use family::Outcome;
 use ordinary::{ASKS, LOOKS, ORDINARY};
 use process::Conditions;
 pub use process::Process;
@@ -199,29 +199,30 @@ impl Policy {
             || self.conditional.iter().any(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno))
     }
 
-    /// Whether a failure is the answer to a question that only its captured memory tells.
-    fn answers(&self, call: &TraceEvent) -> bool {
-        let name = call.syscall.map(|syscall| syscall.name).unwrap_or_default();
-        let asked = |look: &&ordinary::Looks| {
-            look.syscalls.contains(&name)
-                && errno::parse(look.errno) == Some(call.errno)
-                && call.object.as_deref() == Some(look.object)
+    /// Whether a failure is the answer to a question that only its captured memory tells: what a record would show as
+    /// the call's object.
+    pub fn answers(&self, number: u32, errno: u32, object: Option<&str>) -> bool {
+        let asked = |look: &ordinary::Looks| {
+            object == Some(look.object)
+                && errno::parse(look.errno) == Some(errno)
+                && look.syscalls.iter().any(|name| number_of(name) == Some(number))
         };
-        LOOKS.iter().any(|look| asked(&look)) && !self.ruled(call.nr, call.errno)
+        LOOKS.iter().any(asked) && !self.ruled(number, errno)
     }
 
-    /// Whether an event becomes a record, and how grave it is where that is not for its family to say. The kernel side
-    /// has asked for what any rule may report.
-    pub fn judge(&self, event: &Event, process: &Process<'_>) -> (bool, Option<Severity>) {
-        match event {
-            Event::Call(call) => {
-                let decision = self.decide(call.nr, call.errno, process);
-                (decision.report && !self.answers(call), Some(decision.severity))
-            }
-            Event::Exit(exit) => self.exit.decide(Some(exit.end), process),
-            Event::Oom(_) => self.oom.decide(None, process),
-            Event::Offcpu(_) => self.offcpu.decide(None, process),
-        }
+    /// What becomes of the end of a process, and how grave it is where a rule says so.
+    pub fn decide_exit(&self, end: Outcome, process: &Process<'_>) -> (bool, Option<Severity>) {
+        self.exit.decide(Some(end), process)
+    }
+
+    /// As [`Policy::decide_exit`], of a process killed for memory.
+    pub fn decide_oom(&self, process: &Process<'_>) -> (bool, Option<Severity>) {
+        self.oom.decide(None, process)
+    }
+
+    /// As [`Policy::decide_exit`], of a stall.
+    pub fn decide_offcpu(&self, process: &Process<'_>) -> (bool, Option<Severity>) {
+        self.offcpu.decide(None, process)
     }
 
     /// What the kernel side needs to report these families: one entry for each system call number, the last for all

@@ -7,11 +7,19 @@
 use super::process::{Conditions, Process};
 use crate::{
     config::{Action, ConfigError, ExitRule, FamilyRule, Spanned},
-    event::End,
     nearest::nearest,
     severity::Severity,
     syscall,
 };
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    /// With an exit code.
+    Code(u32),
+    /// By a signal.
+    Signal(u32),
+}
 
 /// An exit code by which a program answers.
 pub struct Answer {
@@ -60,10 +68,10 @@ struct Ends {
 }
 
 impl Ends {
-    fn contain(&self, end: End) -> bool {
+    fn contain(&self, end: Outcome) -> bool {
         match end {
-            End::Code(code) => self.codes.contains(&code),
-            End::Signal { number, .. } => self.signals.contains(&number),
+            Outcome::Code(code) => self.codes.contains(&code),
+            Outcome::Signal(number) => self.signals.contains(&number),
         }
     }
 }
@@ -108,7 +116,7 @@ impl FamilyRules {
 
     /// Whether an event of this process is reported, and how grave it is where a rule says so. `end` is how the
     /// process ended, where that is the event.
-    pub fn decide(&self, end: Option<End>, process: &Process<'_>) -> (bool, Option<Severity>) {
+    pub fn decide(&self, end: Option<Outcome>, process: &Process<'_>) -> (bool, Option<Severity>) {
         let about = |rule: &&Ruled| {
             rule.conditions.hold(process)
                 && rule.ends.as_ref().is_none_or(|ends| end.is_some_and(|end| ends.contain(end)))
@@ -120,8 +128,8 @@ impl FamilyRules {
     }
 }
 
-fn is_answer(end: End, comm: &str) -> bool {
-    let End::Code(code) = end else { return false };
+fn is_answer(end: Outcome, comm: &str) -> bool {
+    let Outcome::Code(code) = end else { return false };
     ANSWERS.iter().any(|answer| answer.comms.contains(&comm) && answer.codes.contains(&code))
 }
 

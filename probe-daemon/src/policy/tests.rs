@@ -40,9 +40,9 @@ fn every_question_has_room_in_its_call_and_none_is_asked_where_a_rule_decides() 
     }
     let ruled =
         resolve("[[event.syscall.rules]]\nsyscalls = [\"fcntl\", \"connect\"]\ncomms = [\"x\"]").unwrap();
-    assert_eq!(of(&ruled, "fcntl").questions, Default::default());
+    assert!(of(&ruled, "fcntl").questions.iter().all(|question| question.errno == 0));
     assert_eq!(of(&ruled, "connect").alone, 0);
-    assert_ne!(of(&ruled, "lseek").questions, Default::default());
+    assert!(of(&ruled, "lseek").questions.iter().all(|question| question.errno != 0));
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use super::*;
 use crate::config::Config;
 
-const CODE: fn(u32) -> End = End::Code;
+const CODE: fn(u32) -> Outcome = Outcome::Code;
 
-fn killed(number: u32) -> End {
-    End::Signal { number, core: false }
+fn killed(number: u32) -> Outcome {
+    Outcome::Signal(number)
 }
 
 fn exit(rules: &str) -> Result<FamilyRules, Vec<ConfigError>> {
