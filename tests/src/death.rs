@@ -110,6 +110,10 @@ fn act(name: &CStr, way: &Way, stack: *mut u8) -> ! {
         // No core dump where the test happens to run.
         let none = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
         libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        // Rust ignores SIGPIPE, and catches some of what kills.
+        if let Way::Killed(signal) = way {
+            libc::signal(*signal, libc::SIG_DFL);
+        }
         libc::raise(libc::SIGSTOP);
         match way {
             Way::Code(code) => libc::_exit(*code),
