@@ -28,9 +28,9 @@ pub use fold::{
 };
 pub use map::{
     ABSENT, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST, IO_URING_SLOTS, KINDS, LOOKS,
-    LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY, POLICY_SLOTS, REFUSED, REFUSED_SLOTS,
-    RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy,
-    io_uring_slot, socketcall_slot, syscall_slot,
+    LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY, POLICY_SLOTS, QUESTIONS, Question,
+    REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER, SYSCALL_SLOTS,
+    SyscallPolicy, io_uring_slot, socketcall_slot, syscall_slot,
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,

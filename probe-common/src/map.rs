@@ -77,12 +77,29 @@ pub const fn io_uring_slot(opcode: u32) -> u32 {
     IO_URING_FIRST + if opcode < IO_URING_SLOTS { opcode } else { IO_URING_SLOTS - 1 }
 }
 
+/// Questions that one call can have in [`SyscallPolicy::questions`].
+pub const QUESTIONS: usize = 2;
+
+/// A failure that is an answer: with this argument the caller only asks whether something is possible.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Question {
+    /// The lower half of the argument.
+    pub value: u32,
+    /// The error that answers; 0 where there is no question.
+    pub errno: u16,
+    /// Index of the argument.
+    pub argument: u16,
+}
+
 /// What to do when one system call fails.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct SyscallPolicy {
     /// One bit per error number: set where the failure is an event.
     pub errnos: [u64; (ERRNO_BITS / 64) as usize],
+    /// Failures that are no events all the same.
+    pub questions: [Question; QUESTIONS],
     /// Bit i: argument i is a NUL-terminated string in user memory. At most three are set.
     pub strings: u8,
     /// One more than the index of the argument that points to a socket address; 0 where none does.
@@ -94,8 +111,10 @@ pub struct SyscallPolicy {
     /// Not 0 where `ENOENT` is not folded before [`LOOKS_MAX`], since each one has to be looked into: most are misses of
     /// a search. [`LOOKS_ALL`] where these are asked for as well.
     pub looks: u8,
+    /// An error that is never folded either, since the daemon looks at the arguments of each; 0 is none.
+    pub alone: u8,
     /// Padding, always 0.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 impl SyscallPolicy {

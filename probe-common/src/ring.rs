@@ -174,3 +174,38 @@ impl<'a> RingRecord<'a> {
 fn exactly<T: FromBytes>(bytes: &[u8]) -> Result<T, DecodeError> {
     T::read_from_bytes(bytes).map_err(|_| DecodeError::Inconsistent)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Kinds whose payload has one size, with that size.
+    const FIXED: [(Kind, usize); 3] = [
+        (Kind::Oom, size_of::<OomPayload>()),
+        (Kind::Offcpu, size_of::<OffcpuPayload>()),
+        (Kind::Exit, size_of::<ExitPayload>()),
+    ];
+
+    proptest! {
+        #[test]
+        fn a_payload_of_one_size_is_read_whatever_it_holds_and_refused_at_any_other(
+            which in 0..FIXED.len(),
+            mut bytes in proptest::collection::vec(any::<u8>(), 1024),
+            more in -64isize..64,
+        ) {
+            let (kind, size) = FIXED[which];
+            let length = (size_of::<RingHeader>() + size).saturating_add_signed(more);
+            bytes[..4].copy_from_slice(&kind.tag().to_le_bytes());
+            bytes[4..8].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+            let read = RingRecord::parse(&bytes);
+            prop_assert_eq!(read.is_ok(), more == 0);
+            if let Ok(record) = read {
+                prop_assert_eq!(record.kind, kind);
+                prop_assert_eq!(record.to_raw().arguments, [[0; ARG_LEN]; ARG_COUNT]);
+            }
+            prop_assert!(RingRecord::parse(&bytes[..length - 1]).is_err());
+        }
+    }
+}

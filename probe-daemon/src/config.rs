@@ -29,6 +29,7 @@ use kind::{
     AbsolutePath, AnyOf, AnyProperty, Maybe, Names, Nested, Numbers, Password, Seconds, Sections, Text,
     Whole, one_of,
 };
+use probe_common::SLEEPER_NAMES_LEN;
 use read::Reader;
 use schema::{Section, choice, section};
 use std::io::Read as _;
@@ -128,11 +129,11 @@ section! {
         /// io_uring requests that ended with an error; the rules of `event.syscall` are theirs too.
         pub io_uring: Family = Family::default(), Nested::<Family>(PhantomData);
         /// Processes that the kernel kills for memory.
-        pub oom: Family = Family::default(), Nested::<Family>(PhantomData);
+        pub oom: RuledFamily = RuledFamily::default(), Nested::<RuledFamily>(PhantomData);
         /// Threads that are kept off the CPU.
         pub offcpu: OffcpuEvents = OffcpuEvents::default(), Nested::<OffcpuEvents>(PhantomData);
         /// Processes that ended by a signal or with a non-zero exit code.
-        pub exit: Family = Family::default(), Nested::<Family>(PhantomData);
+        pub exit: ExitEvents = ExitEvents::default(), Nested::<ExitEvents>(PhantomData);
     }
     others ["desc_language"];
 }
@@ -142,6 +143,62 @@ section! {
     pub struct Family {
         /// Whether it is captured.
         pub switch: OnOff = OnOff::On, one_of::<OnOff>();
+    }
+}
+
+section! {
+    /// A family of events with rules of its own.
+    pub struct RuledFamily {
+        /// Whether it is captured.
+        pub switch: OnOff = OnOff::On, one_of::<OnOff>();
+        /// The first rule that matches decides; what no rule is about is reported.
+        pub rules: Vec<FamilyRule> = Vec::new(), Sections::<FamilyRule>(PhantomData);
+    }
+}
+
+section! {
+    /// What to do with the events of some processes; the first rule that matches decides.
+    pub struct FamilyRule {
+        /// Names of threads the rule is about, `*` for any characters; left out: all of them.
+        pub comms: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"nginx\", \"kworker/*\"]`");
+        /// Effective user ids the rule is about; left out: all of them.
+        pub uids: Vec<u64> = Vec::new(), Numbers(0..=4_294_967_295);
+        /// Paths of cgroups the rule is about, `*` for any characters; left out: all of them.
+        pub cgroups: Vec<Spanned<String>> = Vec::new(), Names("paths such as `[\"/system.slice/*\"]`");
+        /// Whether such an event becomes a record.
+        pub action: Action = Action::Report, one_of::<Action>();
+        /// Severity of the record, where it is not to be the built-in one.
+        pub severity: Option<Severity> = None, Maybe(one_of::<Severity>());
+    }
+}
+
+section! {
+    /// Processes that ended by a signal or with a non-zero exit code.
+    pub struct ExitEvents {
+        /// Whether they are captured. An end by seccomp is one, too, though its record is a denial's.
+        pub switch: OnOff = OnOff::On, one_of::<OnOff>();
+        /// Rules over the built-in table, which drops what programs such as `grep` answer by their exit code.
+        pub rules: Vec<ExitRule> = Vec::new(), Sections::<ExitRule>(PhantomData);
+    }
+}
+
+section! {
+    /// What to do with some ends; the first rule that matches decides, and the built-in table where none does.
+    pub struct ExitRule {
+        /// Exit codes the rule is about. With neither codes nor signals it is about every end.
+        pub codes: Vec<u64> = Vec::new(), Numbers(1..=255);
+        /// Signals the rule is about, beside the codes.
+        pub signals: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"SIGTERM\", \"SIGRTMIN+1\"]`");
+        /// Names of processes the rule is about, `*` for any characters; left out: all of them.
+        pub comms: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"nginx\", \"cron*\"]`");
+        /// Effective user ids the rule is about; left out: all of them.
+        pub uids: Vec<u64> = Vec::new(), Numbers(0..=4_294_967_295);
+        /// Paths of cgroups the rule is about, `*` for any characters; left out: all of them.
+        pub cgroups: Vec<Spanned<String>> = Vec::new(), Names("paths such as `[\"/system.slice/*\"]`");
+        /// Whether such an end becomes a record.
+        pub action: Action = Action::Report, one_of::<Action>();
+        /// Severity of the record, where it is not to be the built-in one.
+        pub severity: Option<Severity> = None, Maybe(one_of::<Severity>());
     }
 }
 
@@ -164,7 +221,10 @@ section! {
         /// Names of threads whose interruptible sleeps are looked at, up to 64; left out: none, since a thread that
         /// sleeps so is idle as a rule. With names here, each sleep of any thread costs a look-up of its name.
         pub interruptible_comms: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"postgres\"]`");
+        /// The first rule that matches decides; what no rule is about is reported.
+        pub rules: Vec<FamilyRule> = Vec::new(), Sections::<FamilyRule>(PhantomData);
     }
+    check sleepers;
 }
 
 section! {
@@ -469,6 +529,10 @@ fn needs_probes(reader: &mut Reader, key: &str, table: &Table) {
         let message = probes::missing(reader.libconfig, "");
         reader.errors.push(reader.root.error(&read::join(key, "probes"), message));
     }
+}
+
+fn sleepers(reader: &mut Reader, key: &str, table: &Table) {
+    check::at_most(reader, key, table, "interruptible_comms", SLEEPER_NAMES_LEN as usize);
 }
 
 fn credentials(reader: &mut Reader, key: &str, table: &Table) {

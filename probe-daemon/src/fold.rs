@@ -10,7 +10,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::event::{End, Event, Exit, Observation};
+use crate::event::{End, Event, Exit, Observation, Subject};
 
 /// Failures whose windows are open at most; what comes beyond goes out unfolded.
 const CAPACITY: usize = 16 * 1024;
@@ -23,9 +23,10 @@ pub enum Key {
     Call(u32, u32, u32, u32),
     /// The same operation of the same process with the same error: process, opcode, error number.
     IoUring(u32, u32, u32),
-    /// Processes of the same name that end in the same way, as in a crash loop: name, end, and for one that seccomp
-    /// killed the system call: architecture and number.
-    Exit(String, End, Option<(u32, u32)>),
+    /// Processes of the same name, user and cgroup that end in the same way, as in a crash loop: name, effective user
+    /// id, name of the cgroup (which a restarted service keeps, unlike the id), end, and for one that seccomp killed
+    /// the system call: architecture and number.
+    Exit(String, u32, String, End, Option<(u32, u32)>),
 }
 
 impl Key {
@@ -40,7 +41,8 @@ impl Key {
             Event::Exit(Exit { oom: Some(_), .. }) => None,
             Event::Exit(exit) => {
                 let syscall = exit.refused.map(|refused| (refused.arch, refused.syscall));
-                Some(Self::Exit(exit.subject.comm.clone(), exit.end, syscall))
+                let Subject { comm, euid, .. } = &exit.subject;
+                Some(Self::Exit(comm.clone(), *euid, exit.cgroup.name.clone(), exit.end, syscall))
             }
             Event::Oom(_) | Event::Offcpu(_) => None,
         }

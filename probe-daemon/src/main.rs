@@ -78,7 +78,7 @@ fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
     let mut policy = Policy::built_in();
     let config = Config::load(&source.config, &source.set, |config| {
         let mut errors = Vec::new();
-        match Policy::resolve(&config.event.syscall) {
+        match Policy::resolve(&config.event) {
             Ok(resolved) => policy = resolved,
             Err(found) => errors = found,
         }

@@ -14,11 +14,11 @@ use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::Encoder,
-    event::{Batch, Event, Observation},
+    event::{Batch, End, Event, Observation},
     exec::{Looker, Question},
     fold::{Fold, Folded},
     meter::Meter,
-    policy::{Decision, Policy, Process},
+    policy::{Outcome, Policy, Process},
     record::{self, LogRecord},
     severity::Severity,
     sink::{Encoded, Queue},
@@ -84,7 +84,7 @@ impl Pipeline {
             let mut ready = Vec::new();
             for (mut seen, count) in seen {
                 context.complete(&mut seen, &mut ids);
-                if !context.reported(&policy, &seen) {
+                if !context.judge(&policy, &seen.event).0 {
                     self.meter.dismissed.add(count);
                     continue;
                 }
@@ -108,7 +108,7 @@ impl Pipeline {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
-            let severity = context.severity(&policy, &folded.seen.event);
+            let severity = context.judge(&policy, &folded.seen.event).1;
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,
@@ -156,43 +156,52 @@ struct Context {
 }
 
 impl Context {
-    /// Whether an event is one after all: rules about processes let it pass, and it is no miss of a search for a program
-    /// that nobody asked for. The kernel side has decided all else.
-    fn reported(&mut self, policy: &Policy, seen: &Observation) -> bool {
-        let is_miss = matches!(&seen.event, Event::Call(call) if call.is_miss());
-        if !policy.asks_who() && !is_miss {
-            return true;
-        }
-        let decision = self.decide(policy, &seen.event);
-        decision.is_none_or(|decision| decision.report && !(decision.is_built_in() && is_miss))
-    }
-
-    /// How grave a failure is: as a rule says, else at least what the call itself makes it.
-    fn severity(&mut self, policy: &Policy, event: &Event) -> Severity {
-        let least = match event {
-            Event::Call(call) => record::least_severity(call),
-            _ => Severity::Info,
+    /// What the rules say of an event: whether it is one after all, and how grave it is where they say so.
+    fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
+        let found;
+        let (subject, cgroup) = match event {
+            Event::Call(call) => (&call.subject, None),
+            Event::IoUring(request) => (&request.subject, None),
+            Event::Offcpu(stall) => (&stall.subject, None),
+            Event::Oom(kill) => (&kill.subject, kill.cgroup.path.as_deref()),
+            Event::Exit(exit) => (&exit.subject, exit.cgroup.path.as_deref()),
         };
-        match self.decide(policy, event) {
-            Some(decision) if decision.ruled => decision.severity,
-            Some(decision) => decision.severity.max(least),
-            None => Severity::Warn,
-        }
-    }
-
-    /// What the rules say of a failed call or request; none of other events.
-    fn decide(&mut self, policy: &Policy, event: &Event) -> Option<Decision> {
-        let (slot, errno, subject) = match event {
-            Event::Call(call) => (call.slot, call.errno, &call.subject),
-            Event::IoUring(request) => (io_uring_slot(request.opcode), request.errno, &request.subject),
-            Event::Exit(_) | Event::Oom(_) | Event::Offcpu(_) => return None,
+        let cgroup = match cgroup {
+            None if policy.asks_where() => {
+                let mut cgroup = Cgroup { id: subject.cgroup, ..Cgroup::default() };
+                self.cgroups.find(&mut cgroup, cgroup::FREQUENT);
+                found = cgroup.path;
+                found.as_deref()
+            }
+            known => known,
         };
-        let mut cgroup = Cgroup { id: subject.cgroup, ..Cgroup::default() };
-        if policy.asks_who() {
-            self.cgroups.find(&mut cgroup, cgroup::FREQUENT);
+        let who = Process { comm: &subject.comm, uid: subject.euid, cgroup };
+        match event {
+            Event::Call(call) => {
+                let decision = policy.decide(call.slot, call.errno, &who);
+                let answers = policy.answers(call.slot, call.errno, call.object.as_deref());
+                // A miss of a search for a program, which nobody asked for.
+                let misses = call.is_miss() && decision.is_built_in();
+                let severity = match decision.ruled {
+                    true => decision.severity,
+                    false => decision.severity.max(record::least_severity(call)),
+                };
+                (decision.report && !answers && !misses, Some(severity))
+            }
+            Event::IoUring(request) => {
+                let decision = policy.decide(io_uring_slot(request.opcode), request.errno, &who);
+                (decision.report, Some(decision.severity))
+            }
+            Event::Exit(exit) => {
+                let end = match exit.end {
+                    End::Code(code) => Outcome::Code(code),
+                    End::Signal { number, .. } => Outcome::Signal(number),
+                };
+                policy.decide_exit(end, &who)
+            }
+            Event::Oom(_) => policy.decide_oom(&who),
+            Event::Offcpu(_) => policy.decide_offcpu(&who),
         }
-        let who = Process { comm: &subject.comm, uid: subject.euid, cgroup: cgroup.path.as_deref() };
-        Some(policy.decide(slot, errno, &who))
     }
 
     /// Adds to an event what other events and the host tell of it.

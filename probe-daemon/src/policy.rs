@@ -4,10 +4,12 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
-use probe_common::{ERRNO_BITS, IO_URING_FIRST, Kind, LOOKS, LOOKS_ALL, POLICY_SLOTS, SyscallPolicy};
+use probe_common::{
+    ERRNO_BITS, IO_URING_FIRST, Kind, LOOKS, LOOKS_ALL, POLICY_SLOTS, Question, SyscallPolicy,
+};
 
 use crate::{
-    config::{Action, ConfigError, Rule, Spanned, SyscallEvents},
+    config::{self, Action, ConfigError, Rule, Spanned},
     errno,
     nearest::nearest,
     severity::Severity,
@@ -15,11 +17,14 @@ use crate::{
 };
 
 mod describe;
+mod family;
 mod ordinary;
 mod process;
 mod slots;
 
-use ordinary::ORDINARY;
+use family::FamilyRules;
+pub use family::Outcome;
+use ordinary::{ASKS, ORDINARY, SHOWN};
 use process::Conditions;
 pub use process::Process;
 
@@ -31,6 +36,9 @@ pub struct Policy {
     table: Vec<[Decision; ERRNO_BITS as usize]>,
     /// Rules about some processes, in order.
     conditional: Vec<Conditional>,
+    exit: FamilyRules,
+    oom: FamilyRules,
+    offcpu: FamilyRules,
 }
 
 /// What becomes of a failure.
@@ -70,11 +78,14 @@ impl Policy {
     ///
     /// # Errors
     /// Every name that is no system call, io_uring operation, error or class, with the nearest one that is.
-    pub fn resolve(events: &SyscallEvents) -> Result<Self, Vec<ConfigError>> {
+    pub fn resolve(events: &config::Event) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut policy = Self::built_in();
+        policy.exit = FamilyRules::about_ends(&events.exit.rules, &mut errors);
+        policy.oom = FamilyRules::about_processes(&events.oom.rules);
+        policy.offcpu = FamilyRules::about_processes(&events.offcpu.rules);
         // The first rule that matches wins, so the last is applied first.
-        for (place, rule) in events.rules.iter().enumerate().rev() {
+        for (place, rule) in events.syscall.rules.iter().enumerate().rev() {
             policy.apply(u32::try_from(place).unwrap_or(NO_RULE - 1), rule, &mut errors);
         }
         policy.conditional.reverse();
@@ -98,7 +109,14 @@ impl Policy {
                 *policy = capture(call);
             }
         }
-        let mut policy = Self { kernel, table: slots::all().map(row).collect(), conditional: Vec::new() };
+        let mut policy = Self {
+            kernel,
+            table: slots::all().map(row).collect(),
+            conditional: Vec::new(),
+            exit: FamilyRules::default(),
+            oom: FamilyRules::default(),
+            offcpu: FamilyRules::default(),
+        };
         for line in &ORDINARY {
             let named = line.syscalls.iter().flat_map(|name| slots::parse(name).unwrap_or_default());
             let slots: Vec<u32> =
@@ -166,6 +184,7 @@ impl Policy {
                 (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
             }
         }
+        self.resolve_questions();
         for rule in self.conditional.iter().filter(|rule| rule.decision.report) {
             for (slot, errno) in
                 rule.slots.iter().flat_map(|slot| rule.errnos.iter().map(|errno| (*slot, *errno)))
@@ -179,6 +198,70 @@ impl Policy {
                 }
             }
         }
+    }
+
+    /// A question is none where a rule says what becomes of its error.
+    fn resolve_questions(&mut self) {
+        for policy in &mut self.kernel {
+            (policy.questions, policy.alone) = Default::default();
+        }
+        for ask in &ASKS {
+            let Some(errno) = errno::parse(ask.errno) else { continue };
+            for slot in slots_of(&[ask.syscall]).filter(|slot| !self.ruled(*slot, errno)).collect::<Vec<_>>()
+            {
+                let free = self
+                    .kernel
+                    .get_mut(slot as usize)
+                    .and_then(|policy| policy.questions.iter_mut().find(|question| question.errno == 0));
+                if let Some(free) = free {
+                    let (argument, value) = ask.argument;
+                    *free = Question { value, errno: u16::try_from(errno).unwrap_or_default(), argument };
+                }
+            }
+        }
+        for shown in &SHOWN {
+            let Some(errno) = errno::parse(shown.errno) else { continue };
+            for slot in slots_of(shown.syscalls) {
+                if !self.ruled(slot, errno)
+                    && let Some(policy) = self.kernel.get_mut(slot as usize)
+                {
+                    policy.alone = u8::try_from(errno).unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    /// Whether a rule of the configuration may be about this error of this call.
+    fn ruled(&self, slot: u32, errno: u32) -> bool {
+        let decided = self.table.get(slot as usize).and_then(|row| row.get(errno as usize));
+        decided.is_some_and(|decision| decision.rule != NO_RULE)
+            || self.conditional.iter().any(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno))
+    }
+
+    /// Whether a failure is the answer to a question that only its captured memory tells: what a record would show as
+    /// the call's object.
+    pub fn answers(&self, slot: u32, errno: u32, object: Option<&str>) -> bool {
+        let asked = |shown: &ordinary::Shown| {
+            object == Some(shown.object)
+                && errno::parse(shown.errno) == Some(errno)
+                && slots_of(shown.syscalls).any(|own| own == slot)
+        };
+        SHOWN.iter().any(asked) && !self.ruled(slot, errno)
+    }
+
+    /// What becomes of the end of a process, and how grave it is where a rule says so.
+    pub fn decide_exit(&self, end: Outcome, process: &Process<'_>) -> (bool, Option<Severity>) {
+        self.exit.decide(Some(end), process)
+    }
+
+    /// As [`Policy::decide_exit`], of a process killed for memory.
+    pub fn decide_oom(&self, process: &Process<'_>) -> (bool, Option<Severity>) {
+        self.oom.decide(None, process)
+    }
+
+    /// As [`Policy::decide_exit`], of a stall.
+    pub fn decide_offcpu(&self, process: &Process<'_>) -> (bool, Option<Severity>) {
+        self.offcpu.decide(None, process)
     }
 
     /// What the kernel side needs to report these families: one entry for each slot of the policy map.
@@ -210,9 +293,10 @@ impl Policy {
         kernel
     }
 
-    /// Whether a decision needs to know who failed.
-    pub fn asks_who(&self) -> bool {
-        !self.conditional.is_empty()
+    /// Whether a rule needs to know in which cgroup it happened.
+    pub fn asks_where(&self) -> bool {
+        self.conditional.iter().any(|rule| rule.conditions.ask_where())
+            || [&self.exit, &self.oom, &self.offcpu].into_iter().any(FamilyRules::ask_where)
     }
 
     /// What becomes of this failure of this process; `slot` is that of the call or operation.
@@ -229,6 +313,11 @@ impl Policy {
             None => decision,
         }
     }
+}
+
+/// The slots of the calls that have just these names, in either table: other forms of a call take other arguments.
+fn slots_of<'a>(names: &'a [&str]) -> impl Iterator<Item = u32> + 'a {
+    syscall::both().filter(|call| names.contains(&call.name)).map(Syscall::slot)
 }
 
 /// What the kernel side captures of a call; no error is an event yet.

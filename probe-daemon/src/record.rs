@@ -169,9 +169,15 @@ pub struct LogRecord<'a> {
 }
 
 impl<'a> LogRecord<'a> {
-    /// Makes the record of an event. `id` is unique, `severity` is the policy's for a failed call, `clock` relates
+    /// Makes the record of an event. `id` is unique, `severity` is what the rules say, `clock` relates
     /// the kernel's times to wall time.
-    pub fn new(folded: &'a Folded, severity: Severity, id: Ulid, observed: u64, clock: Clock) -> Self {
+    pub fn new(
+        folded: &'a Folded,
+        severity: Option<Severity>,
+        id: Ulid,
+        observed: u64,
+        clock: Clock,
+    ) -> Self {
         let Folded { seen, occurrences, window } = folded;
         let mut attributes = Attributes::new(clock);
         attributes.put("log.record.uid", id.to_string());
@@ -179,13 +185,15 @@ impl<'a> LogRecord<'a> {
         if !window.is_zero() {
             attributes.put("gala_gopher.window_ms", u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
         }
-        let said = match &seen.event {
-            Event::Call(event) => call::say(event, severity, *occurrences, *window, &mut attributes),
-            Event::IoUring(event) => io_uring::say(event, severity, *occurrences, *window, &mut attributes),
+        let own = severity.unwrap_or(Severity::Warn);
+        let mut said = match &seen.event {
+            Event::Call(event) => call::say(event, own, *occurrences, *window, &mut attributes),
+            Event::IoUring(event) => io_uring::say(event, own, *occurrences, *window, &mut attributes),
             Event::Oom(event) => oom::say(event, &mut attributes),
             Event::Offcpu(event) => offcpu::say(event, &mut attributes),
             Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),
         };
+        said.severity = severity.unwrap_or(said.severity);
         attributes.put("event.name", said.event_name);
         Self { timestamp: seen.time, observed, said, attributes, resource: Vec::new() }
     }

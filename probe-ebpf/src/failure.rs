@@ -74,7 +74,7 @@ impl<C: Caller> Failure<C> {
                 return self.send_alone(policy);
             }
         }
-        if control.pages == 0 {
+        if control.pages == 0 || self.errno == u32::from(policy.alone) {
             return self.send_alone(policy);
         }
         let key = fold_key(tgid, self.slot, self.errno);

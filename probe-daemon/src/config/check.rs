@@ -50,6 +50,17 @@ pub(crate) fn brokers(text: &str) -> Result<String, String> {
     Ok(brokers.join(","))
 }
 
+/// A list that the kernel side has room for.
+pub(crate) fn at_most(reader: &mut Reader, section: &str, table: &Table, name: &str, most: usize) {
+    if let Some(node) = get(table, name)
+        && let Value::List(items) = &node.value
+        && items.len() > most
+    {
+        let message = format!("has {} items; there is room for {most}", items.len());
+        reader.error(node, &join(section, name), message);
+    }
+}
+
 /// Two keys of which neither is of use without the other; an empty text counts as left out.
 pub(crate) fn both_or_none(reader: &mut Reader, section: &str, table: &Table, pair: [&str; 2]) {
     let given =

@@ -476,3 +476,16 @@ fn an_encoding_may_be_that_of_a_channel_and_gala_has_a_topic_of_its_own() {
     let errors = parse(&wrong).unwrap_err().to_string();
     assert!(errors.contains("logs.encoding") && errors.contains("otlp_json"), "{errors}");
 }
+
+#[test]
+fn more_sleepers_than_the_kernel_side_has_room_for() {
+    let names: Vec<String> = (0..65).map(|number| format!("\"c{number}\"")).collect();
+    let text = |names: &[String]| {
+        let list = names.join(", ");
+        format!("[[probes]]\nname = \"event\"\n[event.offcpu]\ninterruptible_comms = [{list}]\n")
+    };
+    assert!(Config::parse("f", &text(&names[..64]), &[], |_| Vec::new()).is_ok());
+    let errors = Config::parse("f", &text(&names), &[], |_| Vec::new()).unwrap_err();
+    let told = errors.to_string();
+    assert!(told.contains("event.offcpu.interruptible_comms: has 65 items"), "{told}");
+}

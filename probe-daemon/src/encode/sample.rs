@@ -80,5 +80,5 @@ pub fn record(folded: &Folded) -> LogRecord<'_> {
         }
         _ => Severity::Warn,
     };
-    LogRecord::new(folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0))
+    LogRecord::new(folded, Some(severity), Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0))
 }

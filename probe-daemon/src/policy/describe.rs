@@ -7,7 +7,12 @@ use std::collections::BTreeMap;
 
 use probe_common::io_uring_slot;
 
-use super::{Decision, ORDINARY, Policy, slots::OPERATION};
+use super::{
+    ASKS, Decision, ORDINARY, Policy, SHOWN,
+    family::{ANSWERS, Answer},
+    ordinary::{Asks, Shown},
+    slots::OPERATION,
+};
 use crate::{
     errno,
     io_uring::OPERATIONS,
@@ -28,6 +33,18 @@ impl Policy {
             "#   ENOENT of execve, execveat: looking for a program in several places, unless the file is there and \
              its interpreter is not\n",
         );
+        text.push_str("# The same with certain arguments only:\n");
+        for Asks { why, syscall, errno, argument: (index, value) } in &ASKS {
+            text.push_str(&format!("#   {errno} of {syscall} with {value:#x} as argument {index}: {why}\n"));
+        }
+        for Shown { why, syscalls, errno, object } in &SHOWN {
+            text.push_str(&format!("#   {errno} of {} with {object}: {why}\n", syscalls.join(", ")));
+        }
+        text.push_str("# Ordinary ends of processes, dropped likewise:\n");
+        for Answer { why, comms, codes } in &ANSWERS {
+            let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("#   {} of {}: {why}\n", codes.join(", "), comms.join(", ")));
+        }
         text.push_str(
             "# What it comes to with the rules of this file, for 64-bit and 32-bit (i386) calls alike:\n",
         );

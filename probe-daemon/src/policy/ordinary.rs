@@ -1,5 +1,9 @@
 //! The built-in table: failures that are part of every working host, and no events unless a rule says so.
 
+mod question;
+
+pub use question::{ASKS, Asks, SHOWN, Shown};
+
 /// One line of the built-in table: these errors of these system calls (all, where none is named) are dropped.
 pub struct Ordinary {
     /// Why it is ordinary.
@@ -11,7 +15,7 @@ pub struct Ordinary {
 }
 
 /// What fails in the ordinary course of things.
-pub const ORDINARY: [Ordinary; 12] = [
+pub const ORDINARY: [Ordinary; 14] = [
     Ordinary {
         why: "flow control: try again, interrupted, still going on",
         syscalls: &[],
@@ -30,6 +34,12 @@ pub const ORDINARY: [Ordinary; 12] = [
         errnos: &["ETIMEDOUT", "ETIME"],
     },
     Ordinary { why: "no child left to wait for", syscalls: &["wait4", "waitid"], errnos: &["ECHILD"] },
+    Ordinary {
+        why: "asking whether a file is a symbolic link",
+        syscalls: &["readlink", "readlinkat"],
+        errnos: &["EINVAL"],
+    },
+    Ordinary { why: "a file of /proc whose process has ended", syscalls: &["openat"], errnos: &["ESRCH"] },
     Ordinary { why: "asking whether a file is a terminal", syscalls: &["ioctl"], errnos: &["ENOTTY"] },
     Ordinary {
         why: "a file or file system without extended attributes",

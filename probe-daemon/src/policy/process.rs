@@ -3,7 +3,7 @@
 //! In: a rule of the configuration, and a process. Out: whether the rule is about it. The kernel side knows calls
 //! and errors only, so these rules are decided when an event has come out of the ring.
 
-use crate::config::Rule;
+use crate::config::{Rule, Spanned};
 
 /// Who failed.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +27,20 @@ pub struct Conditions {
 impl Conditions {
     /// What this rule asks; none where it is about every process.
     pub fn of(rule: &Rule) -> Option<Self> {
-        let texts =
-            |names: &[crate::config::Spanned<String>]| names.iter().map(|name| name.value.clone()).collect();
-        let uids = rule.uids.iter().map(|uid| u32::try_from(*uid).unwrap_or(u32::MAX)).collect();
-        let conditions = Self { comms: texts(&rule.comms), uids, cgroups: texts(&rule.cgroups) };
+        let conditions = Self::new(&rule.comms, &rule.uids, &rule.cgroups);
         (conditions != Self::default()).then_some(conditions)
+    }
+
+    /// These lists; an empty one asks nothing.
+    pub fn new(comms: &[Spanned<String>], uids: &[u64], cgroups: &[Spanned<String>]) -> Self {
+        let texts = |names: &[Spanned<String>]| names.iter().map(|name| name.value.clone()).collect();
+        let uids = uids.iter().map(|uid| u32::try_from(*uid).unwrap_or(u32::MAX)).collect();
+        Self { comms: texts(comms), uids, cgroups: texts(cgroups) }
+    }
+
+    /// Whether they ask for the cgroup.
+    pub fn ask_where(&self) -> bool {
+        !self.cgroups.is_empty()
     }
 
     /// Whether the rule is about this process.

@@ -18,7 +18,7 @@ fn reports(policy: &Policy, call: &str, error: &str) -> bool {
 
 fn resolve(rules: &str) -> Result<Policy, Vec<ConfigError>> {
     let text = format!("[[probes]]\nname = \"event\"\n{rules}");
-    Policy::resolve(&Config::parse("test.conf", &text, &[], |_| Vec::new()).unwrap().event.syscall)
+    Policy::resolve(&Config::parse("test.conf", &text, &[], |_| Vec::new()).unwrap().event)
 }
 
 #[test]
@@ -27,6 +27,30 @@ fn every_name_of_the_built_in_table_exists() {
         line.syscalls.iter().for_each(|name| assert!(slots::parse(name).is_ok(), "{name}"));
         line.errnos.iter().for_each(|name| assert!(errno::parse(name).is_some(), "{name}"));
     }
+}
+
+#[test]
+fn every_question_has_room_in_its_call_and_none_is_asked_where_a_rule_decides() {
+    let policy = Policy::built_in();
+    let of = |policy: &Policy, call: &str| {
+        policy.kernel(&Kind::ALL)[syscall::parse(call).unwrap().slot() as usize]
+    };
+    for ask in &ASKS {
+        let (argument, value) = ask.argument;
+        let errno = u16::try_from(errno::parse(ask.errno).unwrap()).unwrap();
+        let question = Question { value, errno, argument };
+        assert!(of(&policy, ask.syscall).questions.contains(&question), "{} {}", ask.syscall, ask.errno);
+        assert!(reports(&policy, ask.syscall, ask.errno), "{} {}", ask.syscall, ask.errno);
+    }
+    for look in &SHOWN {
+        let errno = errno::parse(look.errno).unwrap();
+        look.syscalls.iter().for_each(|call| assert_eq!(u32::from(of(&policy, call).alone), errno));
+    }
+    let ruled =
+        resolve("[[event.syscall.rules]]\nsyscalls = [\"fcntl\", \"connect\"]\ncomms = [\"x\"]").unwrap();
+    assert!(of(&ruled, "fcntl").questions.iter().all(|question| question.errno == 0));
+    assert_eq!(of(&ruled, "connect").alone, 0);
+    assert!(of(&ruled, "lseek").questions.iter().all(|question| question.errno != 0));
 }
 
 #[test]
@@ -179,7 +203,7 @@ fn rules_about_processes_keep_their_place() {
     assert!(!decide("openat", "ENOENT", who("calm", 0, None)).0, "the built-in table");
     assert_eq!(decide("read", "EBADF", who("calm", 0, Some("/batch/1"))), (true, Severity::Info));
     assert!(reports(&policy, "openat", "ENOENT"), "the kernel sends what a rule may report");
-    assert!(policy.asks_who() && !Policy::built_in().asks_who());
+    assert!(policy.asks_where() && !Policy::built_in().asks_where());
 }
 
 #[test]

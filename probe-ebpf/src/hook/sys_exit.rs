@@ -70,7 +70,7 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         _ => syscall_slot(X86_64, nr, 0),
     };
     let Some(policy) = POLICY.get(slot) else { return };
-    if reports(policy, errno) {
+    if reports(policy, errno) && !answers(policy, errno, regs, abi) {
         wanted(regs, policy, nr, slot, (errno as u32) << 8 | u32::from(abi));
     }
 }
@@ -90,6 +90,34 @@ fn wanted(regs: *const u8, policy: &SyscallPolicy, nr: u32, slot: u32, errno_abi
     let kind = Kind::of_call(policy.exec != 0, u64::from(errno));
     let caller = Registers { task, regs, abi };
     Failure { caller, nr, abi, slot, errno, pid_tgid, kind }.report(policy);
+}
+
+/// Whether the error is the answer to a question.
+#[inline(always)]
+fn answers(policy: &SyscallPolicy, errno: u64, regs: *const u8, abi: u8) -> bool {
+    for question in &policy.questions {
+        if u64::from(question.errno) == errno
+            && argument(regs, abi, u32::from(question.argument)) == question.value
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// The lower half of an argument.
+#[inline(always)]
+fn argument(regs: *const u8, abi: u8, argument: u32) -> u32 {
+    let mut value = 0;
+    for index in 0..REGISTERS {
+        // A kernel pointer takes constant offsets only.
+        if index as u32 == argument {
+            let at = if abi == I386 { ARGUMENTS_32[index] } else { ARGUMENTS[index] };
+            // SAFETY: a field of the traced structure; the verifier checks it.
+            value = unsafe { regs.add(at).cast::<u32>().read_volatile() };
+        }
+    }
+    value
 }
 
 /// The current task, as it entered the kernel.

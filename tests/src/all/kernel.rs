@@ -38,7 +38,9 @@ mod rules;
 /// Reports what the built-in table leaves out as ordinary.
 const REPORT_ORDINARY: &str = "[[event.syscall.rules]]\n\
     errnos = [\"ENOENT\", \"ENOTDIR\", \"ENOTTY\", \"EEXIST\", \"ECHILD\", \"EAGAIN\", \"ENODATA\"]\n\
-    action = \"report\"\n";
+    action = \"report\"\n\
+    [[event.syscall.rules]]\nsyscalls = [\"readlink\"]\nerrnos = [\"EINVAL\"]\n\
+    [[event.syscall.rules]]\nsyscalls = [\"fcntl\"]\nerrnos = [\"EBADF\"]\nseverity = \"INFO\"\n";
 
 /// Makes calls, and waits until everything before them, and they themselves, must have been written: records
 /// come in the order of the ring.

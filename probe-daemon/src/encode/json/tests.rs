@@ -188,7 +188,7 @@ proptest! {
         let event = event(&if i386 { narrow(bytes) } else { bytes });
         let seen = Observation { time: 1, event: Event::Call(event) };
         let folded = Folded { seen, occurrences: 3, window: Duration::from_secs(5) };
-        let record = LogRecord::new(&folded, Severity::Warn, Ulid(1), 2, Clock::with_offset(0));
+        let record = LogRecord::new(&folded, Some(Severity::Warn), Ulid(1), 2, Clock::with_offset(0));
         let mut keys: Vec<_> = record.attributes.list.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));

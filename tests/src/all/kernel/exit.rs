@@ -164,3 +164,63 @@ fn a_crash_loop_folds_and_its_counts_are_exact() -> Result<()> {
     ensure!(counts[0] == 1 && counts.len() < 20, "{counts:?}");
     Ok(())
 }
+
+/// Signals that do not end a process: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
+const HARMLESS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
+
+#[test]
+fn every_fatal_signal_is_told_by_name_and_sender() -> Result<()> {
+    // 32 and 33 are the C library's own.
+    let signals: Vec<i32> = (1..=64).filter(|it| !HARMLESS.contains(it) && ![32, 33].contains(it)).collect();
+    let names: Vec<String> = signals.iter().map(|signal| format!("d-signal-{signal}")).collect();
+    let ways: Vec<_> =
+        names.iter().zip(&signals).map(|(name, signal)| (name.as_str(), Way::Killed(*signal))).collect();
+    let (dead, records) = deaths(&ways)?;
+    for (signal, dead) in signals.iter().zip(&dead) {
+        ensure!(libc::WTERMSIG(dead.status) == *signal, "{dead:?}");
+        let record = end(&records, dead)?;
+        ensure!(record.top("EventName") == EXIT, "{record:?}");
+        has(
+            record,
+            &[
+                ("gala_gopher.exit.signal.number", json!(signal)),
+                ("gala_gopher.exit.sender.pid", json!(std::process::id())),
+            ],
+        )?;
+        let name = record.attribute("gala_gopher.exit.signal.name").as_str().unwrap_or_default();
+        ensure!(name.starts_with("SIG") && name != format!("SIG{signal}"), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn answers_of_programs_are_no_events_and_rules_overrule_that() -> Result<()> {
+    let ways = [
+        ("grep", Way::Code(1)),
+        ("grep", Way::Code(2)),
+        ("d-ruled", Way::Code(5)),
+        ("d-quiet", Way::Code(5)),
+    ];
+    let probe = FileDaemon::start(
+        "[[event.exit.rules]]\ncomms = [\"d-quiet\"]\naction = \"drop\"\n\
+         [[event.exit.rules]]\ncodes = [5]\nuids = [0]\nseverity = \"FATAL\"\n",
+    )?;
+    let dead = ways.iter().map(|(name, way)| die(name, way)).collect::<Result<Vec<_>>>()?;
+    let (events, ledger) = probe.finish()?;
+    ensure!(end(&events.records, &dead[0]).is_err() && end(&events.records, &dead[3]).is_err(), "{dead:?}");
+    ensure!(end(&events.records, &dead[1])?.top("SeverityText") == "WARN");
+    ensure!(end(&events.records, &dead[2])?.top("SeverityText") == "FATAL");
+    ensure!(ledger.of("dismissed")? >= 2, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn an_end_by_seccomp_goes_with_the_switch_of_exits() -> Result<()> {
+    for (family, told) in [("exit", 0), ("denial", 1)] {
+        let probe = FileDaemon::start(&format!("[event.{family}]\nswitch = \"off\"\n"))?;
+        let dead = die("d-seccomp", &Way::Seccomp)?;
+        let (events, _) = probe.finish()?;
+        ensure!(events.of(dead.pid).len() == told, "{family} off: {:?}", events.of(dead.pid));
+    }
+    Ok(())
+}

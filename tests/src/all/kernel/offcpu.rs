@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::daemon::FileDaemon;
+use rustix::process::Signal;
+use tests::daemon::{FileDaemon, file_config};
 use tests::record::Record;
 use tests::stall::{Freezer, sleeper, starve, vfork_parent};
 use tests::wait::{self, PATIENCE};
@@ -168,5 +169,24 @@ fn switched_off_it_attaches_nothing_to_the_scheduler() -> Result<()> {
         });
         ensure!(!reported, "a family that is off reports");
     }
+    Ok(())
+}
+
+#[test]
+fn sighup_changes_the_thresholds_in_force() -> Result<()> {
+    let mut probe = FileDaemon::start(&alone("blocked_ms = 60000\nstarved_ms = 0"))?;
+    let config = file_config(&probe.dir.path().join("events"), &alone("blocked_ms = 300\nstarved_ms = 0"));
+    std::fs::write(probe.dir.path().join("gala-gopher.conf"), config)?;
+    let before = probe.daemon.log().matches("attached").count();
+    probe.daemon.signal(Signal::HUP)?;
+    wait::until("the new thresholds", PATIENCE, || {
+        Ok((probe.daemon.log().matches("attached").count() > before).then_some(()))
+    })?;
+    let parent = vfork_parent(Duration::from_millis(800))?;
+    let tid = parent.tid;
+    parent.join()?;
+    ended(&mut probe, tid)?;
+    check(of(&probe, tid).pop().context("no record")?, "D", Duration::from_millis(300))?;
+    probe.finish()?;
     Ok(())
 }

@@ -31,6 +31,18 @@ fn ordinary(world: &World) -> Vec<Call> {
             vec![(-1).into(), 0.into(), 0.into(), 0.into()],
             (libc::ECHILD, "ECHILD"),
         ),
+        call(
+            "readlink",
+            libc::SYS_readlink,
+            vec![path("plain"), buffer(), 256.into()],
+            (libc::EINVAL, "EINVAL"),
+        ),
+        call(
+            "fcntl",
+            libc::SYS_fcntl,
+            vec![9999.into(), libc::F_GETFD.into(), 0.into()],
+            (libc::EBADF, "EBADF"),
+        ),
         call("preadv2", libc::SYS_preadv2, nowait(pipe), (libc::ESPIPE, "ESPIPE")),
         call(
             "recvfrom",
@@ -79,6 +91,25 @@ fn a_rule_reports_what_the_table_leaves_out() -> Result<()> {
         let wanted = if call.name == "preadv2" { "WARN" } else { "INFO" };
         ensure!(severity == wanted, "{} {} is {severity}", call.name, call.errno.1);
     }
+    probe.finish()?;
+    Ok(())
+}
+
+#[test]
+fn an_error_that_answers_a_question_is_an_event_with_any_other_argument() -> Result<()> {
+    let world = World::new()?;
+    let [_, _, _, pipe, ..] = world.descriptors();
+    let (bad, seekless) = ((libc::EBADF, "EBADF"), (libc::ESPIPE, "ESPIPE"));
+    let fcntl =
+        |command: i32| Call::new("fcntl", libc::SYS_fcntl, vec![9999.into(), command.into(), 0.into()], bad);
+    let lseek = |whence: i32| {
+        Call::new("lseek", libc::SYS_lseek, vec![pipe.into(), 0.into(), whence.into()], seekless)
+    };
+    let calls = [fcntl(libc::F_GETFD), fcntl(libc::F_SETFD), lseek(libc::SEEK_CUR), lseek(libc::SEEK_SET)];
+    let mut probe = FileDaemon::start("")?;
+    let made = make(&mut probe, &calls)?;
+    let told: Vec<usize> = made.iter().map(|made| probe.events.of(made.pid).len()).collect();
+    ensure!(told == [0, 1, 0, 1], "{told:?}");
     probe.finish()?;
     Ok(())
 }

@@ -67,8 +67,6 @@ pub(super) fn calls(world: &World) -> Vec<Call> {
         call!(SYS_truncate, EINVAL, plain, -1).about(plain),
         call!(SYS_access, EACCES, secret, 4).about(secret).nobody(),
         call!(SYS_faccessat2, EACCES, AT_FDCWD, secret, 4, 0).about(secret).nobody(),
-        call!(SYS_readlink, EINVAL, plain, vec![0; 64], 64).about(plain),
-        call!(SYS_readlinkat, EINVAL, AT_FDCWD, plain, vec![0; 64], 64).about(plain),
         call!(SYS_stat, EACCES, &*into_closed, vec![0; 256]).about(&into_closed).nobody(),
         call!(SYS_newfstatat, EACCES, AT_FDCWD, &*into_closed, vec![0; 256], 0).about(&into_closed).nobody(),
         call!(SYS_statx, EINVAL, AT_FDCWD, plain, 0x6000, 0, vec![0; 256]).about(plain),
