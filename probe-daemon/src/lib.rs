@@ -7,12 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod catalogue;
 pub mod cgroup;
 pub mod clock;
 pub mod config;
 pub mod encode;
 pub mod errno;
 pub mod event;
+pub mod facts;
 pub mod fold;
 pub mod meter;
 pub mod nearest;

@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use probe_daemon::{
+    catalogue::Catalogue,
     config::{Config, ConfigErrors, LogLevel, Switch},
     policy::Policy,
     run::{self, StartError},
@@ -74,23 +75,28 @@ fn main() -> ExitCode {
 }
 
 /// Reads the configuration and resolves its rules: all that is wrong is said at once.
-fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
+fn load(source: &Source) -> Result<(Config, Policy, Catalogue), ConfigErrors> {
     let mut policy = Policy::built_in();
+    let mut catalogue = Catalogue::default();
     let config = Config::load(&source.config, &source.set, |config| {
         let mut errors = Vec::new();
         match Policy::resolve(&config.event.syscall) {
             Ok(resolved) => policy = resolved,
             Err(found) => errors = found,
         }
+        match Catalogue::load(config.event.catalogue.as_deref()) {
+            Ok(loaded) => catalogue = loaded,
+            Err(found) => errors.extend(found),
+        }
         errors.extend(kafka::check(config).err());
         errors
     })?;
-    Ok((config, policy))
+    Ok((config, policy, catalogue))
 }
 
 fn check(source: &Source) -> ExitCode {
     match load(source) {
-        Ok((config, policy)) => {
+        Ok((config, policy, _)) => {
             print!("{}\n{}", config.render(), policy.describe());
             for name in &config.foreign {
                 println!("# not for this probe: {name}");
@@ -112,7 +118,7 @@ fn refuse(errors: &ConfigErrors) -> ExitCode {
 }
 
 fn daemon(source: &Source) -> ExitCode {
-    let (config, policy) = match load(source) {
+    let (config, policy, catalogue) = match load(source) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(&errors),
     };
@@ -138,7 +144,7 @@ fn daemon(source: &Source) -> ExitCode {
             return ExitCode::from(SOFTWARE);
         }
     };
-    match runtime.block_on(run::run(&config, policy, || reload(source))) {
+    match runtime.block_on(run::run(&config, policy, catalogue, || reload(source))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(start_error) => {
             error!("{start_error}");
@@ -156,7 +162,7 @@ fn daemon(source: &Source) -> ExitCode {
 /// The configuration as it is now; none, with every error in the log, where it is not valid.
 fn reload(source: &Source) -> Option<(Config, Policy)> {
     match load(source) {
-        Ok(loaded) => Some(loaded),
+        Ok((config, policy, _)) => Some((config, policy)),
         Err(errors) => {
             errors.0.iter().for_each(|error| warn!("{error}"));
             None

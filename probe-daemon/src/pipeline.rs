@@ -10,15 +10,16 @@ use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
+    catalogue::Catalogue,
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
     event::{Batch, Event, Observation, TraceEvent},
+    facts::Facts,
     fold::{Fold, Folded},
     meter::Meter,
     policy::{Decision, Policy, Process},
-    record::LogRecord,
-    severity::Severity,
+    record::{Background, LogRecord},
     sink::{Encoded, Queue},
     symbols::Symbols,
     victim::Victims,
@@ -31,6 +32,8 @@ pub const QUEUE: usize = 2;
 pub struct Pipeline {
     /// Says how grave each is.
     pub policy: watch::Receiver<Arc<Policy>>,
+    /// Says what each means.
+    pub catalogue: Catalogue,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
     /// The encoder of the configured encoding.
@@ -82,16 +85,18 @@ impl Pipeline {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
-            let severity = match &folded.seen.event {
+            let ruled = match &folded.seen.event {
                 Event::Call(call) => context.decide(&policy, call).severity,
-                _ => Severity::Warn,
+                _ => None,
             };
+            let facts = context.facts.of(&folded.seen.event);
+            let background = Background { ruled, facts, catalogue: &self.catalogue };
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,
             };
             let id = id.unwrap_or_else(|| next(ids));
-            let record = LogRecord::new(folded, severity, id, observed, clock);
+            let record = LogRecord::new(folded, background, id, observed, clock);
             let occurrences = folded.occurrences;
             match self.encoder.encode(&record) {
                 Ok(bytes) => {
@@ -130,6 +135,7 @@ fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
 #[derive(Default)]
 struct Context {
     cgroups: Cgroups,
+    facts: Facts,
     victims: Victims,
 }
 

@@ -37,8 +37,8 @@ pub struct Policy {
 pub struct Decision {
     /// Whether it is an event.
     pub report: bool,
-    /// How grave it is.
-    pub severity: Severity,
+    /// How grave a rule says it is; none where that is left to the catalogue.
+    pub severity: Option<Severity>,
     /// The place of the rule that says so; what has none comes after all rules.
     rule: usize,
 }
@@ -50,8 +50,6 @@ struct Conditional {
     errnos: Vec<u32>,
     conditions: Conditions,
     decision: Decision,
-    /// Whether the rule says how grave it is, or leaves that to the table.
-    has_severity: bool,
 }
 
 impl Policy {
@@ -74,11 +72,7 @@ impl Policy {
     /// The built-in table alone.
     pub fn built_in() -> Self {
         let row = |_| {
-            std::array::from_fn(|errno| Decision {
-                report: errno != 0,
-                severity: default_severity(errno as u32),
-                rule: usize::MAX,
-            })
+            std::array::from_fn(|errno| Decision { report: errno != 0, severity: None, rule: usize::MAX })
         };
         let kernel = (0..SYSCALL_SLOTS).map(capture).collect();
         let mut policy =
@@ -92,7 +86,7 @@ impl Policy {
                 if let Some(decision) = policy.decided(slot, errno) {
                     decision.report = false;
                     // Whoever asks for an ordinary failure all the same only wants to know.
-                    decision.severity = Severity::Info;
+                    decision.severity = Some(Severity::Info);
                 }
             }
         }
@@ -106,14 +100,13 @@ impl Policy {
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
         let report = rule.action == Action::Report;
         if let Some(conditions) = Conditions::of(rule) {
-            let decision = Decision { report, severity: severity.unwrap_or(Severity::Warn), rule: place };
-            let has_severity = severity.is_some();
-            self.conditional.push(Conditional { slots, errnos, conditions, decision, has_severity });
+            let decision = Decision { report, severity, rule: place };
+            self.conditional.push(Conditional { slots, errnos, conditions, decision });
             return;
         }
         for (slot, errno) in slots.iter().flat_map(|slot| errnos.iter().map(|errno| (*slot, *errno))) {
             if let Some(decision) = self.decided(slot, errno) {
-                let severity = severity.unwrap_or(decision.severity);
+                let severity = severity.or(decision.severity);
                 *decision = Decision { report, severity, rule: place };
             }
         }
@@ -166,13 +159,14 @@ impl Policy {
     pub fn decide(&self, number: u32, errno: u32, process: &Process<'_>) -> Decision {
         let slot = number.min(SYSCALL_OTHER);
         let row = self.table.get(slot as usize);
-        let unknown = Decision { report: true, severity: default_severity(errno), rule: usize::MAX };
+        let unknown = Decision { report: true, severity: None, rule: usize::MAX };
         let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
         let before = self.conditional.iter().filter(|rule| rule.decision.rule < decision.rule);
         let mut about = before.filter(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno));
         match about.find(|rule| rule.conditions.hold(process)) {
-            Some(rule) if rule.has_severity => rule.decision,
-            Some(rule) => Decision { severity: decision.severity, ..rule.decision },
+            Some(Conditional { decision: ruled, .. }) => {
+                Decision { severity: ruled.severity.or(decision.severity), ..*ruled }
+            }
             None => decision,
         }
     }
@@ -185,14 +179,6 @@ fn capture(number: u32) -> SyscallPolicy {
     let executes = syscall::lookup(number).is_some_and(|call| ["execve", "execveat"].contains(&call.name));
     let exec = u8::from(executes);
     SyscallPolicy { strings: plan.strings, sockaddr, sockaddr_len, exec, ..Default::default() }
-}
-
-/// How grave a failure with this error is where no rule says otherwise: what the caller cannot mend is an error.
-fn default_severity(errno: u32) -> Severity {
-    match errno::name(errno) {
-        "EIO" | "ENOSPC" | "EROFS" | "ENOMEM" | "EMFILE" | "ENFILE" | "EUCLEAN" => Severity::Error,
-        _ => Severity::Warn,
-    }
 }
 
 /// Starts the name of a class in a list of names.

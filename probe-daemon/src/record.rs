@@ -1,7 +1,7 @@
 //! An observation becomes a log record of OpenTelemetry's data model.
 //!
-//! In: a [`Folded`] observation and the severity that the policy gives it. Out: a [`LogRecord`]. Pure: the same input
-//! gives the same record, but for its id and the time of observation.
+//! In: a [`Folded`] observation, and its [`Background`]. Out: a [`LogRecord`]. Pure: the same input gives the same record,
+//! but for its id and the time of observation.
 
 use std::{
     borrow::Cow,
@@ -12,6 +12,7 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use crate::{
+    catalogue::Catalogue,
     cgroup::Cgroup,
     clock::Clock,
     event::{Event, Subject},
@@ -101,7 +102,7 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// None yet. `clock` turns the kernel's times into wall time.
     pub fn new(clock: Clock) -> Self {
-        Self { list: Vec::with_capacity(28), clock }
+        Self { list: Vec::with_capacity(40), clock }
     }
 
     /// Adds one; never the same key twice.
@@ -113,6 +114,18 @@ impl<'a> Attributes<'a> {
     pub fn put_time(&mut self, key: &'static str, boot: u64) {
         let wall = self.clock.wall(boot);
         self.put(key, rfc3339(wall));
+    }
+
+    /// Adds what the catalogue says of all that is here so far; how grave that is, where it knows the event.
+    fn explain(&mut self, event_name: &str, catalogue: &Catalogue) -> Option<Severity> {
+        let explanation = catalogue.explain(event_name, &self.list)?;
+        self.put("event.id", explanation.id);
+        self.put("gala_gopher.event.id", explanation.id);
+        self.put("gala_gopher.event.name", explanation.name.to_owned());
+        self.put("gala_gopher.event.message", explanation.message);
+        self.put("gala_gopher.event.cause", explanation.cause);
+        self.put("gala_gopher.event.solution", explanation.solution);
+        Some(explanation.severity)
     }
 
     /// Adds to whom it happened.
@@ -138,7 +151,20 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// What a family says of its event, beside attributes.
+/// What is known beside the event itself.
+pub struct Background<'c> {
+    /// How grave a rule says it is; none where that is left to the catalogue.
+    pub ruled: Option<Severity>,
+    /// What the host tells of it.
+    pub facts: Vec<(&'static str, Value<'static>)>,
+    /// What all such events have in common.
+    pub catalogue: &'c Catalogue,
+}
+
+/// What a family says of its event, beside attributes: its `EventName`, and one sentence.
+type Told = (&'static str, String);
+
+/// What a record says, beside attributes.
 #[derive(Clone, Debug)]
 pub struct Said {
     /// What kind of event it is.
@@ -163,9 +189,14 @@ pub struct LogRecord<'a> {
 }
 
 impl<'a> LogRecord<'a> {
-    /// Makes the record of an event. `id` is unique, `severity` is the policy's for a failed call, `clock` relates
-    /// the kernel's times to wall time.
-    pub fn new(folded: &'a Folded, severity: Severity, id: Ulid, observed: u64, clock: Clock) -> Self {
+    /// Makes the record of an event. `id` is unique, `clock` relates the kernel's times to wall time.
+    pub fn new(
+        folded: &'a Folded,
+        background: Background<'_>,
+        id: Ulid,
+        observed: u64,
+        clock: Clock,
+    ) -> Self {
         let Folded { seen, occurrences, window } = folded;
         let mut attributes = Attributes::new(clock);
         attributes.put("log.record.uid", id.to_string());
@@ -173,13 +204,17 @@ impl<'a> LogRecord<'a> {
         if !window.is_zero() {
             attributes.put("gala_gopher.window_ms", u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
         }
-        let said = match &seen.event {
-            Event::Call(event) => call::say(event, severity, *occurrences, *window, &mut attributes),
+        let (event_name, body) = match &seen.event {
+            Event::Call(event) => call::say(event, *occurrences, *window, &mut attributes),
             Event::Oom(event) => oom::say(event, &mut attributes),
             Event::Offcpu(event) => offcpu::say(event, &mut attributes),
             Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),
         };
-        attributes.put("event.name", said.event_name);
+        attributes.put("event.name", event_name);
+        attributes.list.extend(background.facts);
+        let severity = attributes.explain(event_name, background.catalogue);
+        let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
+        let said = Said { event_name, severity, body };
         Self { timestamp: seen.time, observed, said, attributes }
     }
 }

@@ -21,7 +21,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    config::{Channel, Config, OnOff},
+    catalogue::Catalogue,
+    config::{Channel, Config, Event, OnOff},
     encode::json::Json,
     fold::Fold,
     meter::Meter,
@@ -63,6 +64,7 @@ pub enum StartError {
 pub async fn run(
     config: &Config,
     policy: Policy,
+    catalogue: Catalogue,
     reload: impl Fn() -> Option<(Config, Policy)>,
 ) -> Result<(), StartError> {
     kernel::check()?;
@@ -108,7 +110,7 @@ pub async fn run(
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
-    let pipeline = Pipeline { policy, fold, encoder, queues, meter: Arc::clone(&meter) };
+    let pipeline = Pipeline { policy, catalogue, fold, encoder, queues, meter: Arc::clone(&meter) };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
@@ -171,7 +173,8 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
         let Config { global, probe, event, kafka, logs, foreign: _ } = config.clone();
-        let event = (event.out_channel, event.kafka_topic, event.timeout, event.fold, event.fold_entries);
+        let Event { out_channel, kafka_topic, timeout, fold, fold_entries, catalogue, .. } = event;
+        let event = (out_channel, kafka_topic, timeout, fold, fold_entries, catalogue);
         (global, probe, event, kafka, logs)
     };
     flow(old) == flow(new)

@@ -10,11 +10,12 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
 use crate::{
+    catalogue::Catalogue,
     clock::Clock,
     event::{Event, Observation, Subject, TraceEvent},
     fold::Folded,
     policy::{Policy, Process},
-    record::cut,
+    record::{Background, cut},
     severity::Severity,
 };
 
@@ -61,10 +62,13 @@ fn host() -> Resource {
 /// The record of an event as it goes out, one second after boot time began at the Unix epoch.
 fn encoded(event: TraceEvent) -> Document {
     let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-    let severity = Policy::built_in().decide(event.nr, event.errno, &process).severity;
+    let ruled = Policy::built_in().decide(event.nr, event.errno, &process).severity;
     let seen = Observation { time: 1_763_661_600_123_456_789, event: Event::Call(event) };
     let folded = Folded { seen, occurrences: 1, window: Duration::ZERO };
-    let record = LogRecord::new(&folded, severity, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
+    let catalogue = Catalogue::built_in();
+    let background = Background { ruled, facts: Vec::new(), catalogue: &catalogue };
+    let record =
+        LogRecord::new(&folded, background, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0));
     let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
     assert!(!bytes.contains(&b'\n'));
     serde_json::from_slice(&bytes).unwrap()
@@ -179,7 +183,9 @@ proptest! {
         let event = event(&ring_record(number, errno, &comm, registers, &strings));
         let seen = Observation { time: 1, event: Event::Call(event) };
         let folded = Folded { seen, occurrences: 3, window: Duration::from_secs(5) };
-        let record = LogRecord::new(&folded, Severity::Warn, Ulid(1), 2, Clock::with_offset(0));
+        let catalogue = Catalogue::default();
+        let background = Background { ruled: None, facts: Vec::new(), catalogue: &catalogue };
+        let record = LogRecord::new(&folded, background, Ulid(1), 2, Clock::with_offset(0));
         let mut keys: Vec<_> = record.attributes.list.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
