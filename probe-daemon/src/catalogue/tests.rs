@@ -192,7 +192,7 @@ const BROKEN: [(&str, &[&str]); 14] = [
     ),
     (
         "[[event]]\nid = 1001\nwhen = { 'error.type' = 'EIO' }",
-        &["asks the same", "FS_SPACE_EXHAUSTED", "FS_DEVICE_IOERROR", "mine.toml:1:", "built-in:"],
+        &["asks the same", "FS_SPACE_EXHAUSTED", "FS_DEVICE_IOERROR", "mine.toml:1", "built-in:"],
     ),
 ];
 

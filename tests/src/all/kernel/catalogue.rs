@@ -46,7 +46,7 @@ fn a_refused_connection_names_the_peer_and_what_to_do() -> Result<()> {
     let world = World::new()?;
     let [_, _, _, _, tcp, ..] = world.descriptors();
     let port = world.free_port();
-    let args = vec![tcp.into(), inet(Ipv4Addr::LOCALHOST, port), 16.into()];
+    let args = vec![tcp.into(), inet(Ipv4Addr::LOCALHOST, port).into(), 16.into()];
     let call = Call::new("connect", libc::SYS_connect, args, (libc::ECONNREFUSED, "ECONNREFUSED"));
     let mut probe = FileDaemon::start("")?;
     let made = make(&mut probe, std::slice::from_ref(&call))?;
