@@ -79,6 +79,13 @@ fn int(value: &Value<'_>) -> Option<i64> {
 }
 
 impl Literal {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     fn is(&self, value: &Value<'_>) -> bool {
         match (self, value) {
             (Self::Bool(own), Value::Bool(other)) => own == other,
@@ -105,11 +112,7 @@ impl Test {
             Self::AnyOf(literals) => literals,
             _ => return None,
         };
-        let text = |literal| match literal {
-            &Literal::Text(ref text) => Some(text.as_str()),
-            _ => None,
-        };
-        literals.iter().map(text).collect()
+        literals.iter().map(Literal::text).collect()
     }
 }
 
