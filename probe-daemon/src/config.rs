@@ -120,6 +120,9 @@ section! {
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
         /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
+        /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`
+        /// tells how. Left out: what is built in.
+        pub catalogue: Option<PathBuf> = None, Maybe(AbsolutePath);
         /// Failed system calls.
         pub syscall: SyscallEvents = SyscallEvents::default(), Nested::<SyscallEvents>(PhantomData);
         /// Programs that could not be executed.

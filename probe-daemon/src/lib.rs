@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod catalogue;
 pub mod cgroup;
 pub mod clock;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod encode;
 pub mod errno;
 pub mod event;
 pub mod exec;
+pub mod facts;
 pub mod fold;
 pub mod io_uring;
 pub mod meter;

@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use probe_daemon::{
+    catalogue::Catalogue,
     config::{Config, ConfigErrors, LogLevel, Switch},
     policy::Policy,
     run::{self, StartError},
@@ -74,8 +75,9 @@ fn main() -> ExitCode {
 }
 
 /// Reads the configuration and resolves its rules: all that is wrong is said at once.
-fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
+fn load(source: &Source) -> Result<(Config, Policy, Catalogue), ConfigErrors> {
     let mut policy = Policy::built_in();
+    let mut catalogue = Catalogue::default();
     let config = Config::load(&source.config, &source.set, |config| {
         let mut errors = Vec::new();
         match Policy::resolve(&config.event) {
@@ -83,15 +85,19 @@ fn load(source: &Source) -> Result<(Config, Policy), ConfigErrors> {
             Err(found) => errors = found,
         }
         errors.extend(config.check_encodings());
+        match Catalogue::load(config.event.catalogue.as_deref()) {
+            Ok(loaded) => catalogue = loaded,
+            Err(found) => errors.extend(found),
+        }
         errors.extend(kafka::check(config).err());
         errors
     })?;
-    Ok((config, policy))
+    Ok((config, policy, catalogue))
 }
 
 fn check(source: &Source) -> ExitCode {
     match load(source) {
-        Ok((config, policy)) => {
+        Ok((config, policy, _)) => {
             print!("{}\n{}", config.render(), policy.describe());
             for name in &config.foreign {
                 println!("# not for this probe: {name}");
@@ -113,7 +119,7 @@ fn refuse(errors: &ConfigErrors) -> ExitCode {
 }
 
 fn daemon(source: &Source) -> ExitCode {
-    let (config, policy) = match load(source) {
+    let (config, policy, catalogue) = match load(source) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(&errors),
     };
@@ -139,7 +145,7 @@ fn daemon(source: &Source) -> ExitCode {
             return ExitCode::from(SOFTWARE);
         }
     };
-    match runtime.block_on(run::run(&config, policy, || reload(source))) {
+    match runtime.block_on(run::run(&config, policy, catalogue, || reload(source))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(start_error) => {
             error!("{start_error}");
@@ -157,7 +163,7 @@ fn daemon(source: &Source) -> ExitCode {
 /// The configuration as it is now; none, with every error in the log, where it is not valid.
 fn reload(source: &Source) -> Option<(Config, Policy)> {
     match load(source) {
-        Ok(loaded) => Some(loaded),
+        Ok((config, policy, _)) => Some((config, policy)),
         Err(errors) => {
             errors.0.iter().for_each(|error| warn!("{error}"));
             None

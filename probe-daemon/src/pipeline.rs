@@ -11,15 +11,17 @@ use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
+    catalogue::Catalogue,
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::Encoder,
     event::{Batch, End, Event, Observation},
     exec::{Looker, Question},
+    facts::Facts,
     fold::{Fold, Folded},
     meter::Meter,
     policy::{Outcome, Policy, Process},
-    record::{self, LogRecord},
+    record::{Background, LogRecord},
     severity::Severity,
     sink::{Encoded, Queue},
     symbols::Symbols,
@@ -33,6 +35,8 @@ pub const QUEUE: usize = 2;
 pub struct Pipeline {
     /// Says how grave each is.
     pub policy: watch::Receiver<Arc<Policy>>,
+    /// Says what each means.
+    pub catalogue: Catalogue,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
     /// Finds out why programs could not be executed.
@@ -108,13 +112,15 @@ impl Pipeline {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
         for folded in ready {
-            let severity = context.judge(&policy, &folded.seen.event).1;
+            let ruled = context.judge(&policy, &folded.seen.event).1;
+            let facts = context.facts.of(&folded.seen.event);
+            let background = Background { ruled, facts, catalogue: &self.catalogue };
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,
             };
             let id = id.unwrap_or_else(|| next(ids));
-            let record = LogRecord::new(folded, severity, id, observed, clock);
+            let record = LogRecord::new(folded, background, id, observed, clock);
             self.meter.records.add(1);
             self.meter.events.add(folded.occurrences);
             self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences));
@@ -152,6 +158,7 @@ fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
 #[derive(Default)]
 struct Context {
     cgroups: Cgroups,
+    facts: Facts,
     victims: Victims,
 }
 
@@ -182,15 +189,11 @@ impl Context {
                 let answers = policy.answers(call.slot, call.errno, call.object.as_deref());
                 // A miss of a search for a program, which nobody asked for.
                 let misses = call.is_miss() && decision.is_built_in();
-                let severity = match decision.ruled {
-                    true => decision.severity,
-                    false => decision.severity.max(record::least_severity(call)),
-                };
-                (decision.report && !answers && !misses, Some(severity))
+                (decision.report && !answers && !misses, decision.severity)
             }
             Event::IoUring(request) => {
                 let decision = policy.decide(io_uring_slot(request.opcode), request.errno, &who);
-                (decision.report, Some(decision.severity))
+                (decision.report, decision.severity)
             }
             Event::Exit(exit) => {
                 let end = match exit.end {

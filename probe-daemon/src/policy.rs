@@ -46,10 +46,8 @@ pub struct Policy {
 pub struct Decision {
     /// Whether it is an event.
     pub report: bool,
-    /// How grave it is.
-    pub severity: Severity,
-    /// Whether a rule of the configuration says how grave it is; else the event itself may make it graver.
-    pub ruled: bool,
+    /// How grave a rule says it is; none where that is left to the catalogue.
+    pub severity: Option<Severity>,
     /// The place of the rule that says so, or [`NO_RULE`]. There are many decisions, so it is kept small.
     rule: u32,
 }
@@ -95,14 +93,8 @@ impl Policy {
 
     /// The built-in table alone.
     pub fn built_in() -> Self {
-        let row = |_| {
-            std::array::from_fn(|errno| Decision {
-                report: errno != 0,
-                severity: default_severity(errno as u32),
-                ruled: false,
-                rule: NO_RULE,
-            })
-        };
+        let row =
+            |_| std::array::from_fn(|errno| Decision { report: errno != 0, severity: None, rule: NO_RULE });
         let mut kernel = vec![SyscallPolicy::default(); POLICY_SLOTS as usize];
         for call in syscall::both() {
             if let Some(policy) = kernel.get_mut(call.slot() as usize) {
@@ -126,28 +118,12 @@ impl Policy {
                 if let Some(decision) = policy.decided(slot, errno) {
                     decision.report = false;
                     // Whoever asks for an ordinary failure all the same only wants to know.
-                    decision.severity = Severity::Info;
+                    decision.severity = Some(Severity::Info);
                 }
             }
         }
-        policy.set_exec_defaults();
         policy.resolve_kernel();
         policy
-    }
-
-    /// What is different for calls that execute a program.
-    fn set_exec_defaults(&mut self) {
-        for (row, _) in self.table.iter_mut().zip(&self.kernel).filter(|(_, policy)| policy.exec != 0) {
-            for (errno, decision) in (0u32..).zip(row) {
-                match errno::name(errno) {
-                    // No caller can mend these.
-                    "ENOEXEC" | "E2BIG" => decision.severity = Severity::Error,
-                    // Mostly a miss of a search, which only whoever asks for it wants to know.
-                    "ENOENT" => decision.severity = Severity::Info,
-                    _ => {}
-                }
-            }
-        }
     }
 
     fn apply(&mut self, place: u32, rule: &Rule, errors: &mut Vec<ConfigError>) {
@@ -156,17 +132,14 @@ impl Policy {
         let severity = rule.severity.and_then(|severity| Severity::parse(severity.as_str()));
         let report = rule.action == Action::Report;
         if let Some(conditions) = Conditions::of(rule) {
-            let ruled = severity.is_some();
-            let severity = severity.unwrap_or(Severity::Warn);
-            let decision = Decision { report, severity, ruled, rule: place };
+            let decision = Decision { report, severity, rule: place };
             self.conditional.push(Conditional { slots, errnos, conditions, decision });
             return;
         }
         for (slot, errno) in slots.iter().flat_map(|slot| errnos.iter().map(|errno| (*slot, *errno))) {
             if let Some(decision) = self.decided(slot, errno) {
-                let ruled = severity.is_some() || decision.ruled;
-                let severity = severity.unwrap_or(decision.severity);
-                *decision = Decision { report, severity, ruled, rule: place };
+                let severity = severity.or(decision.severity);
+                *decision = Decision { report, severity, rule: place };
             }
         }
     }
@@ -302,14 +275,14 @@ impl Policy {
     /// What becomes of this failure of this process; `slot` is that of the call or operation.
     pub fn decide(&self, slot: u32, errno: u32, process: &Process<'_>) -> Decision {
         let row = self.table.get(slot as usize);
-        let severity = default_severity(errno);
-        let unknown = Decision { report: true, severity, ruled: false, rule: NO_RULE };
+        let unknown = Decision { report: true, severity: None, rule: NO_RULE };
         let decision = row.and_then(|row| row.get(errno as usize)).copied().unwrap_or(unknown);
         let before = self.conditional.iter().filter(|rule| rule.decision.rule < decision.rule);
         let mut about = before.filter(|rule| rule.slots.contains(&slot) && rule.errnos.contains(&errno));
         match about.find(|rule| rule.conditions.hold(process)) {
-            Some(rule) if rule.decision.ruled => rule.decision,
-            Some(rule) => Decision { severity: decision.severity, ruled: decision.ruled, ..rule.decision },
+            Some(Conditional { decision: ruled, .. }) => {
+                Decision { severity: ruled.severity.or(decision.severity), ..*ruled }
+            }
             None => decision,
         }
     }
@@ -326,14 +299,6 @@ fn capture(call: &Syscall) -> SyscallPolicy {
     let (sockaddr, sockaddr_len) = plan.sockaddr.map_or((0, 0), |(at, len)| (at + 1, len));
     let exec = u8::from(["execve", "execveat"].contains(&call.name));
     SyscallPolicy { strings: plan.strings, sockaddr, sockaddr_len, exec, ..Default::default() }
-}
-
-/// How grave a failure with this error is where no rule says otherwise: what the caller cannot mend is an error.
-fn default_severity(errno: u32) -> Severity {
-    match errno::name(errno) {
-        "EIO" | "ENOSPC" | "EROFS" | "ENOMEM" | "EMFILE" | "ENFILE" | "EUCLEAN" => Severity::Error,
-        _ => Severity::Warn,
-    }
 }
 
 /// The error of a file that is not there, and of one whose interpreter is not.

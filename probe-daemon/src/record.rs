@@ -1,7 +1,7 @@
 //! An observation becomes a log record of OpenTelemetry's data model.
 //!
-//! In: a [`Folded`] observation and the severity that the policy gives it. Out: a [`LogRecord`]. Pure: the same input
-//! gives the same record, but for its id and the time of observation.
+//! In: a [`Folded`] observation, and its [`Background`]. Out: a [`LogRecord`]. Pure: the same input gives the same record,
+//! but for its id and the time of observation.
 
 use std::{
     borrow::Cow,
@@ -12,6 +12,7 @@ use serde::Serialize;
 use ulid::Ulid;
 
 use crate::{
+    catalogue::Catalogue,
     cgroup::Cgroup,
     clock::Clock,
     event::{Event, Subject},
@@ -26,8 +27,6 @@ mod io_uring;
 mod offcpu;
 mod oom;
 pub mod resource;
-
-pub use call::least_severity;
 
 /// The longest text of one attribute, in bytes.
 pub const VALUE_LEN: usize = 4096;
@@ -104,7 +103,7 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// None yet. `clock` turns the kernel's times into wall time.
     pub fn new(clock: Clock) -> Self {
-        Self { list: Vec::with_capacity(28), clock }
+        Self { list: Vec::with_capacity(40), clock }
     }
 
     /// Adds one; never the same key twice.
@@ -116,6 +115,18 @@ impl<'a> Attributes<'a> {
     pub fn put_time(&mut self, key: &'static str, boot: u64) {
         let wall = self.clock.wall(boot);
         self.put(key, rfc3339(wall));
+    }
+
+    /// Adds what the catalogue says of all that is here so far; how grave that is, where it knows the event.
+    fn explain(&mut self, event_name: &str, catalogue: &Catalogue) -> Option<Severity> {
+        let explanation = catalogue.explain(event_name, &self.list)?;
+        self.put("event.id", explanation.id);
+        self.put("gala_gopher.event.id", explanation.id);
+        self.put("gala_gopher.event.name", explanation.name.to_owned());
+        self.put("gala_gopher.event.message", explanation.message);
+        self.put("gala_gopher.event.cause", explanation.cause);
+        self.put("gala_gopher.event.solution", explanation.solution);
+        Some(explanation.severity)
     }
 
     /// Adds to whom it happened.
@@ -141,7 +152,20 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// What a family says of its event, beside attributes.
+/// What is known beside the event itself.
+pub struct Background<'c> {
+    /// How grave a rule says it is; none where that is left to the catalogue.
+    pub ruled: Option<Severity>,
+    /// What the host tells of it.
+    pub facts: Vec<(&'static str, Value<'static>)>,
+    /// What all such events have in common.
+    pub catalogue: &'c Catalogue,
+}
+
+/// What a family says of its event, beside attributes: its `EventName`, and one sentence.
+type Told = (&'static str, String);
+
+/// What a record says, beside attributes.
 #[derive(Clone, Debug)]
 pub struct Said {
     /// What kind of event it is.
@@ -169,11 +193,10 @@ pub struct LogRecord<'a> {
 }
 
 impl<'a> LogRecord<'a> {
-    /// Makes the record of an event. `id` is unique, `severity` is what the rules say, `clock` relates
-    /// the kernel's times to wall time.
+    /// Makes the record of an event. `id` is unique, `clock` relates the kernel's times to wall time.
     pub fn new(
         folded: &'a Folded,
-        severity: Option<Severity>,
+        background: Background<'_>,
         id: Ulid,
         observed: u64,
         clock: Clock,
@@ -185,16 +208,18 @@ impl<'a> LogRecord<'a> {
         if !window.is_zero() {
             attributes.put("gala_gopher.window_ms", u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
         }
-        let own = severity.unwrap_or(Severity::Warn);
-        let mut said = match &seen.event {
-            Event::Call(event) => call::say(event, own, *occurrences, *window, &mut attributes),
-            Event::IoUring(event) => io_uring::say(event, own, *occurrences, *window, &mut attributes),
+        let (event_name, body) = match &seen.event {
+            Event::Call(event) => call::say(event, *occurrences, *window, &mut attributes),
+            Event::IoUring(event) => io_uring::say(event, *occurrences, *window, &mut attributes),
             Event::Oom(event) => oom::say(event, &mut attributes),
             Event::Offcpu(event) => offcpu::say(event, &mut attributes),
             Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),
         };
-        said.severity = severity.unwrap_or(said.severity);
-        attributes.put("event.name", said.event_name);
+        attributes.put("event.name", event_name);
+        attributes.list.extend(background.facts);
+        let severity = attributes.explain(event_name, background.catalogue);
+        let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
+        let said = Said { event_name, severity, body };
         Self { timestamp: seen.time, observed, said, attributes, resource: Vec::new() }
     }
 

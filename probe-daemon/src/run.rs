@@ -21,6 +21,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    catalogue::Catalogue,
     config::{Channel, Config, Encoding, OnOff},
     encode::Encoder,
     exec::Looker,
@@ -67,6 +68,7 @@ pub enum StartError {
 pub async fn run(
     config: &Config,
     policy: Policy,
+    catalogue: Catalogue,
     reload: impl Fn() -> Option<(Config, Policy)>,
 ) -> Result<(), StartError> {
     kernel::check()?;
@@ -119,7 +121,7 @@ pub async fn run(
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
     let looker = Looker::start().map_err(StartError::Thread)?;
-    let pipeline = Pipeline { policy, fold, looker, routes, meter: Arc::clone(&meter) };
+    let pipeline = Pipeline { policy, catalogue, fold, looker, routes, meter: Arc::clone(&meter) };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
@@ -189,6 +191,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.timeout,
             event.fold,
             event.fold_entries,
+            event.catalogue,
         );
         (global, probe, event, kafka, logs, stdout)
     };

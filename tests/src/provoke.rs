@@ -17,7 +17,7 @@ mod world;
 use child::Slot;
 pub use flood::{Flood, Pace, RARE};
 pub use table::table;
-pub use world::World;
+pub use world::{World, inet};
 
 /// The user `nobody`.
 pub const NOBODY: u32 = 65534;

@@ -50,6 +50,11 @@ const RULES: &[Rule] = &[
         because: "the configuration is read before there is a flow, also where none ever starts (check)",
     },
     Rule {
+        from: "catalogue",
+        never: &["source", "sink", "encode", "event", "pipeline", "run"],
+        because: "what is said of a record follows from its attributes alone",
+    },
+    Rule {
         from: "pipeline",
         never: &["source", "run"],
         because: "it takes observations out of a channel, whoever put them in",

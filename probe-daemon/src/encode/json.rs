@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::record::{LogRecord, Value, resource::Resource};
 
 /// More than most records need, so that few grow while they are written.
-const CAPACITY: usize = 1536;
+const CAPACITY: usize = 4096;
 
 /// Encodes records of one host.
 pub struct Json {

@@ -7,12 +7,12 @@ use ulid::Ulid;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::{
+    catalogue::Catalogue,
     clock::Clock,
     event::{Event, Observation, TraceEvent},
     fold::Folded,
     policy::{Policy, Process},
-    record::{LogRecord, least_severity, resource::Resource},
-    severity::Severity,
+    record::{Background, LogRecord, resource::Resource},
 };
 
 const START: u64 = 5_000_000_000;
@@ -72,13 +72,14 @@ pub fn folded(event: Event) -> Folded {
 
 /// Its record, one second after boot time began at the Unix epoch.
 pub fn record(folded: &Folded) -> LogRecord<'_> {
-    let severity = match &folded.seen.event {
+    let ruled = match &folded.seen.event {
         Event::Call(event) => {
             let process = Process { comm: &event.subject.comm, uid: event.subject.euid, cgroup: None };
-            let severity = Policy::built_in().decide(event.slot, event.errno, &process).severity;
-            severity.max(least_severity(event))
+            Policy::built_in().decide(event.slot, event.errno, &process).severity
         }
-        _ => Severity::Warn,
+        _ => None,
     };
-    LogRecord::new(folded, Some(severity), Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0))
+    let catalogue = Catalogue::built_in();
+    let background = Background { ruled, facts: Vec::new(), catalogue: &catalogue };
+    LogRecord::new(folded, background, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0))
 }

@@ -104,10 +104,8 @@ fn describe(row: &[(u32, &Decision)]) -> String {
         }
         _ => format!("reports all but {}", dropped.join(", ")),
     };
-    for severity in Severity::ALL.into_iter().filter(|severity| *severity != Severity::Warn) {
-        let ruled = names(&|decision| {
-            decision.report && decision.severity == severity && decision.rule != super::NO_RULE
-        });
+    for severity in Severity::ALL {
+        let ruled = names(&|decision| decision.report && decision.severity == Some(severity));
         if !ruled.is_empty() {
             said.push_str(&format!("; {} as {}", ruled.join(", "), severity.text()));
         }

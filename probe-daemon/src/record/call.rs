@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use probe_common::Kind;
 
-use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut, times};
-use crate::{errno, event::TraceEvent, severity::Severity, syscall::Abi};
+use super::{Attributes, SUBJECT_LEN, Told, VALUE_LEN, Value, cut, times};
+use crate::{
+    errno,
+    event::TraceEvent,
+    syscall::{Abi, SockAddr, UnixName},
+};
 
 /// `EventName` of a system call that failed.
 pub const SYSCALL_FAILURE: &str = "gala_gopher.syscall.failure";
@@ -21,37 +25,26 @@ pub const DENIED: &str = "gala_gopher.security.denied";
 
 /// Capabilities that stand above the permissions of files.
 const FILE_PERMISSIONS: [&str; 2] = ["CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"];
-/// Capabilities that give the whole host.
-const WHOLE_HOST: [&str; 4] = ["CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_PTRACE", "CAP_BPF"];
-
-/// How grave a call is at least where no rule says so, as its error alone does not tell.
-pub fn least_severity(event: &TraceEvent) -> Severity {
-    match event.kind {
-        // Who asks for what gives the whole host, and is not root, tries something.
-        Kind::Denial
-            if event.subject.euid != 0 && event.capability.is_some_and(|name| WHOLE_HOST.contains(&name)) =>
-        {
-            Severity::Error
-        }
-        Kind::Exec if event.hindrance.is_some() => Severity::Warn,
-        _ => Severity::Info,
-    }
-}
+/// Attributes of an address and its port: of the other side, and of this one.
+const PEER: [&str; 2] = ["network.peer.address", "network.peer.port"];
+const LOCAL: [&str; 2] = ["network.local.address", "network.local.port"];
 
 /// Says what happened.
 pub fn say<'a>(
     event: &'a TraceEvent,
-    severity: Severity,
     occurrences: u64,
     window: Duration,
     attributes: &mut Attributes<'a>,
-) -> Said {
+) -> Told {
     attributes.subject(&event.subject);
     attributes.put("error.type", errno::name(event.errno));
     attributes.put("gala_gopher.syscall.name", event.syscall_name());
     attributes.put("gala_gopher.syscall.number", event.nr);
     if event.abi != Abi::X86_64 {
         attributes.put("gala_gopher.syscall.abi", event.abi.name());
+    }
+    if let Some(call) = event.syscall {
+        attributes.put("gala_gopher.syscall.class", call.class.name());
     }
     attributes.put("gala_gopher.syscall.errno", event.errno);
     attributes.put("gala_gopher.syscall.return", event.ret);
@@ -62,9 +55,10 @@ pub fn say<'a>(
     if let Some(path) = &event.path {
         attributes.put("file.path", cut(path, VALUE_LEN));
     }
-    if let Some((address, port)) = event.peer.as_ref().and_then(|peer| Some((peer.ip()?, peer.port()?))) {
-        attributes.put("network.peer.address", address.to_string());
-        attributes.put("network.peer.port", u32::from(port));
+    if let Some(peer) = &event.peer {
+        // What a socket is bound to is its own address.
+        let own = event.syscall.is_some_and(|call| call.name == "bind");
+        say_address(peer, if own { LOCAL } else { PEER }, attributes);
     }
     let event_name = match event.kind {
         Kind::Exec => {
@@ -86,7 +80,20 @@ pub fn say<'a>(
         }
         _ => SYSCALL_FAILURE,
     };
-    Said { event_name, severity, body: sentence(event, occurrences, window) }
+    (event_name, sentence(event, occurrences, window))
+}
+
+fn say_address(address: &SockAddr, [ip, port]: [&'static str; 2], attributes: &mut Attributes<'_>) {
+    match address {
+        SockAddr::Ip(address) => {
+            attributes.put(ip, address.ip().to_canonical().to_string());
+            attributes.put(port, u32::from(address.port()));
+        }
+        SockAddr::Unix(UnixName::Path(path)) => {
+            attributes.put(ip, cut(&String::from_utf8_lossy(path), VALUE_LEN).into_owned());
+        }
+        _ => {}
+    }
 }
 
 /// `curl[4242] connect(10.0.0.5:443) failed: ECONNREFUSED (111), 12 times in 5 s`

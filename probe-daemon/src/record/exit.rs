@@ -2,10 +2,9 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::{Attributes, Said, VALUE_LEN, cgroup, cut, times};
+use super::{Attributes, Told, VALUE_LEN, cgroup, cut, times};
 use crate::{
     event::{End, Exit, Fault, Refused},
-    severity::Severity,
     syscall::{self, Abi},
 };
 
@@ -14,18 +13,11 @@ pub const ABNORMAL_EXIT: &str = "gala_gopher.process.abnormal_exit";
 /// `EventName` of an end by seccomp.
 pub const DENIED: &str = "gala_gopher.security.denied";
 
-/// Numbers of the signals that severities tell apart (signal(7), x86-64).
-mod signal {
-    pub const KILL: u32 = 9;
-    /// QUIT, ILL, TRAP, ABRT, BUS, FPE, SEGV, XCPU, XFSZ, SYS: what dumps core by default.
-    pub const CORE: [u32; 10] = [3, 4, 5, 6, 7, 8, 11, 24, 25, 31];
-}
-
 /// Of `AUDIT_ARCH_*` of include/uapi/linux/audit.h.
 const ARCHES: [(u32, Abi); 2] = [(0xC000_003E, Abi::X86_64), (0x4000_0003, Abi::I386)];
 
 /// Says what happened.
-pub fn say<'a>(event: &'a Exit, occurrences: u64, window: Duration, attributes: &mut Attributes<'a>) -> Said {
+pub fn say<'a>(event: &'a Exit, occurrences: u64, window: Duration, attributes: &mut Attributes<'a>) -> Told {
     attributes.subject(&event.subject);
     cgroup(&event.cgroup, attributes);
     match event.end {
@@ -60,16 +52,7 @@ pub fn say<'a>(event: &'a Exit, occurrences: u64, window: Duration, attributes: 
     let repeated = times(occurrences, window);
     let body = format!("{}[{}] {how}{repeated}", event.subject.comm.escape_debug(), event.subject.pid);
     let event_name = if event.refused.is_some() { DENIED } else { ABNORMAL_EXIT };
-    Said { event_name, severity: severity(event), body }
-}
-
-fn severity(event: &Exit) -> Severity {
-    match event.end {
-        End::Signal { .. } if event.refused.is_some() => Severity::Error,
-        End::Signal { number: signal::KILL, .. } => Severity::Error,
-        End::Signal { number, .. } if signal::CORE.contains(&number) => Severity::Fatal,
-        End::Signal { .. } | End::Code(_) => Severity::Warn,
-    }
+    (event_name, body)
 }
 
 /// `killed by SIGSEGV (core dumped): SEGV_MAPERR at 0x10, libc.so.6+0x9b2f1`

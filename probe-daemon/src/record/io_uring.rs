@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Attributes, Said, times};
-use crate::{errno, event::IoRequest, io_uring, severity::Severity};
+use super::{Attributes, Told, times};
+use crate::{errno, event::IoRequest, io_uring};
 
 /// `EventName` of an io_uring request that failed.
 pub const IO_URING_FAILURE: &str = "gala_gopher.io_uring.failure";
@@ -11,18 +11,17 @@ pub const IO_URING_FAILURE: &str = "gala_gopher.io_uring.failure";
 /// Says what happened.
 pub fn say<'a>(
     event: &'a IoRequest,
-    severity: Severity,
     occurrences: u64,
     window: Duration,
     attributes: &mut Attributes<'a>,
-) -> Said {
+) -> Told {
     attributes.subject(&event.subject);
     attributes.put("error.type", errno::name(event.errno));
     attributes.put("gala_gopher.io_uring.opcode", io_uring::name(event.opcode));
     // As text: OpenTelemetry's integers are signed, and this is any 64 bits.
     attributes.put("gala_gopher.io_uring.user_data", format!("{:#x}", event.user_data));
     attributes.put("gala_gopher.syscall.errno", event.errno);
-    Said { event_name: IO_URING_FAILURE, severity, body: sentence(event, occurrences, window) }
+    (IO_URING_FAILURE, sentence(event, occurrences, window))
 }
 
 /// `nginx[42] io_uring openat failed: ENOENT (2), 12 times in 5 s`

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use probe_common::Wait;
 
-use super::{Attributes, Said, Value};
-use crate::{event::Offcpu, severity::Severity};
+use super::{Attributes, Told, Value};
+use crate::event::Offcpu;
 
 /// `EventName` of a stall.
 pub const STALL: &str = "gala_gopher.sched.offcpu_stall";
-/// Blocked for as long as the kernel's own hung task detector waits by default.
-const HUNG: Duration = Duration::from_secs(120);
 
 /// Says what happened.
-pub fn say<'a>(event: &'a Offcpu, attributes: &mut Attributes<'a>) -> Said {
+pub fn say<'a>(event: &'a Offcpu, attributes: &mut Attributes<'a>) -> Told {
     attributes.subject(&event.subject);
     attributes.put("gala_gopher.offcpu.duration_ns", nanoseconds(event.duration));
     attributes.put("gala_gopher.offcpu.threshold_ns", nanoseconds(event.threshold));
@@ -26,16 +24,7 @@ pub fn say<'a>(event: &'a Offcpu, attributes: &mut Attributes<'a>) -> Said {
         attributes.put("gala_gopher.offcpu.preempted_by.pid", *pid);
         attributes.put("gala_gopher.offcpu.preempted_by.comm", comm.as_str());
     }
-    Said { event_name: STALL, severity: severity(event), body: sentence(event) }
-}
-
-fn severity(event: &Offcpu) -> Severity {
-    let hung = event.wait == Some(Wait::Blocked) && event.duration >= HUNG;
-    if hung || event.duration >= event.threshold.saturating_mul(10) {
-        Severity::Error
-    } else {
-        Severity::Warn
-    }
+    (STALL, sentence(event))
 }
 
 /// `java[77/80] off CPU 1530 ms in state D (threshold 1000 ms), in percpu_rwsem_wait`, or

@@ -1,13 +1,13 @@
 //! The record of a process that the kernel kills for memory.
 
-use super::{Attributes, Said, VALUE_LEN, cgroup, cut};
-use crate::{event::OomKill, severity::Severity};
+use super::{Attributes, Told, VALUE_LEN, cgroup, cut};
+use crate::event::OomKill;
 
 /// `EventName`.
 pub const OOM_KILL: &str = "gala_gopher.oom.kill";
 
 /// Says what happened.
-pub fn say<'a>(event: &'a OomKill, attributes: &mut Attributes<'a>) -> Said {
+pub fn say<'a>(event: &'a OomKill, attributes: &mut Attributes<'a>) -> Told {
     attributes.subject(&event.subject);
     cgroup(&event.cgroup, attributes);
     let constraint = if event.limit.is_some() { "memcg" } else { "global" };
@@ -25,9 +25,7 @@ pub fn say<'a>(event: &'a OomKill, attributes: &mut Attributes<'a>) -> Said {
     attributes.put("gala_gopher.oom.score_adj", i64::from(event.score_adj));
     attributes.put("gala_gopher.oom.trigger.pid", event.trigger.0);
     attributes.put("gala_gopher.oom.trigger.name", event.trigger.1.as_str());
-    // Without a limit it is the host that has no memory left.
-    let severity = if event.limit.is_some() { Severity::Fatal } else { Severity::Fatal2 };
-    Said { event_name: OOM_KILL, severity, body: sentence(event) }
+    (OOM_KILL, sentence(event))
 }
 
 /// `OOM kill (memcg /kubepods/x, limit 262144 kB): java[77] uid=1000 anon-rss=512000kB oom_score_adj=0`

@@ -65,6 +65,11 @@ fn compare(call: &Call, made: &Made, record: &Record) -> Result<()> {
     let severity = [record.top("SeverityText"), record.top("SeverityNumber")];
     let wanted = wanted(call, record);
     ensure!(severity == [&json!(wanted.0), &json!(wanted.1)], "its severity is {severity:?}");
+    for key in ["message", "cause", "solution"] {
+        let text = record.attribute(&format!("gala_gopher.event.{key}")).as_str().unwrap_or_default();
+        ensure!(text.len() > 10, "its {key} is {text:?}");
+    }
+    ensure!(record.attribute("event.id").is_u64(), "it has no event.id");
     let body = record.top("Body").as_str().context("Body is no text")?;
     ensure!(
         (call.name.starts_with("exec") || body.contains(&name)) && body.contains(error),

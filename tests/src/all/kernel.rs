@@ -12,6 +12,8 @@ use crate::expect::fence;
 mod accounting;
 #[path = "kernel/calls.rs"]
 mod calls;
+#[path = "kernel/catalogue.rs"]
+mod catalogue;
 #[path = "kernel/denial.rs"]
 mod denial;
 #[path = "kernel/exec.rs"]

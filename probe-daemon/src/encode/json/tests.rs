@@ -9,11 +9,13 @@ use ulid::Ulid;
 
 use super::*;
 use crate::{
+    catalogue::Catalogue,
     clock::Clock,
     encode::sample::{self, event, host, ring_record},
+    errno,
     event::{Event, Hindrance, Observation, Reason, Subject, TraceEvent},
     fold::Folded,
-    record::{cut, least_severity},
+    record::{Background, cut},
     severity::Severity,
     syscall::Abi,
 };
@@ -62,16 +64,32 @@ fn a_program_whose_interpreter_is_missing() {
 }
 
 #[test]
+fn a_program_that_nobody_can_execute_is_graver_than_one_that_is_not_there() {
+    let severity = |number, errno| {
+        let mut event = event(&ring_record(number, errno, b"bash", [0; 6], &[]));
+        event.kind = if number == 59 { Kind::Exec } else { Kind::Syscall };
+        encoded(event)["SeverityText"].clone()
+    };
+    for errno in ["ENOEXEC", "E2BIG", "ENOMEM"] {
+        assert_eq!(severity(59, errno::parse(errno).unwrap()), "ERROR", "{errno}");
+    }
+    // semop, too, has an E2BIG.
+    for (number, errno) in [(59, "EACCES"), (59, "ETXTBSY"), (59, "ELOOP"), (65, "E2BIG")] {
+        assert_eq!(severity(number, errno::parse(errno).unwrap()), "WARN", "{number} {errno}");
+    }
+    assert_eq!(severity(59, errno::parse("ENOENT").unwrap()), "INFO");
+}
+
+#[test]
 fn a_capability_that_was_refused() {
     let bytes = ring_record(161, 1, b"app", [0x7ffd_0000_1000, 0, 0, 0, 0, 0], &[(0, b"/srv")]);
     let mut event = event(&bytes);
     (event.kind, event.capability) = (Kind::Denial, Some("CAP_SYS_CHROOT"));
-    assert_eq!(least_severity(&event), Severity::Info);
     insta::assert_json_snapshot!(encoded(event.clone()));
     event.capability = Some("CAP_SYS_ADMIN");
-    assert_eq!(least_severity(&event), Severity::Error);
+    assert_eq!(encoded(event.clone())["SeverityText"], "ERROR");
     event.subject.euid = 0;
-    assert_eq!(least_severity(&event), Severity::Info, "root, short of a capability");
+    assert_eq!(encoded(event.clone())["SeverityText"], "WARN", "root, short of a capability");
     event.capability = Some("CAP_DAC_READ_SEARCH");
     let record = encoded(event);
     assert_eq!(record["Attributes"]["gala_gopher.denial.kind"], "errno", "a matter of the file's mode");
@@ -188,7 +206,9 @@ proptest! {
         let event = event(&if i386 { narrow(bytes) } else { bytes });
         let seen = Observation { time: 1, event: Event::Call(event) };
         let folded = Folded { seen, occurrences: 3, window: Duration::from_secs(5) };
-        let record = LogRecord::new(&folded, Some(Severity::Warn), Ulid(1), 2, Clock::with_offset(0));
+        let catalogue = Catalogue::default();
+        let background = Background { ruled: None, facts: Vec::new(), catalogue: &catalogue };
+        let record = LogRecord::new(&folded, background, Ulid(1), 2, Clock::with_offset(0));
         let mut keys: Vec<_> = record.attributes.list.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));

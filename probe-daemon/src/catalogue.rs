@@ -1,0 +1,283 @@
+//! What an operator needs to know of each event: what it means, why it happens, what to do.
+//!
+//! In: `conf/events.toml`, which is compiled in, and the file that `event.catalogue` names, which may change and add
+//! entries. Out: for the attributes of a record the [`Entry`] that fits best, and what it says with the record's own
+//! values in it. All texts are taken apart when they are read; a record costs a few comparisons and one copy.
+
+use std::{borrow::Cow, collections::HashMap, fs, path::Path};
+
+use crate::{
+    config::ConfigError,
+    record::{Value, cut},
+    severity::Severity,
+};
+
+mod check;
+mod condition;
+mod docs;
+mod file;
+mod template;
+
+use condition::{Conditions, hold};
+use file::{Rows, Unit, VariableRow};
+use template::{Template, Values};
+
+pub use docs::docs;
+
+/// The catalogue that is compiled in.
+const BUILT_IN: &str = include_str!("../../conf/events.toml");
+/// What its errors call it.
+const BUILT_IN_NAME: &str = "conf/events.toml (compiled in)";
+/// More than any real catalogue has.
+const MAX_BYTES: u64 = 4 << 20;
+/// What an id or a text that is not there is called.
+pub const NONE: &str = "none";
+/// The id of a name that nobody knows, and of what is no event at all but a success.
+const UNKNOWN_ID: i64 = -1000;
+const SUCCESS: &str = "SUCCESS";
+/// The longest value in a sentence, in bytes.
+const SHOWN_LEN: usize = 256;
+/// The attribute that most entries ask for, so that it chooses whom to look at.
+const ERROR: &str = "error.type";
+
+/// An event that the catalogue knows.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its number, unique and in the range of its category.
+    pub id: u32,
+    /// Its name, unique: category, event, cause.
+    pub name: String,
+    /// The `EventName` of its records, or several.
+    of: Vec<String>,
+    when: Conditions,
+    severity: Severity,
+    graver: Vec<(Severity, Conditions)>,
+    message: Template,
+    cause: Option<Template>,
+    solution: Option<Template>,
+}
+
+/// What an entry says of one record.
+#[derive(Debug, PartialEq)]
+pub struct Explanation<'c> {
+    /// The number of the event.
+    pub id: u32,
+    /// The name of the event.
+    pub name: &'c str,
+    /// How grave it is, where no rule says otherwise.
+    pub severity: Severity,
+    /// What it means.
+    pub message: String,
+    /// Why it happens.
+    pub cause: String,
+    /// What to do.
+    pub solution: String,
+}
+
+/// All events that are known. The default knows none.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    entries: Vec<Entry>,
+    variables: HashMap<String, VariableRow>,
+    families: HashMap<String, Candidates>,
+}
+
+/// Entries of one family, those with the most conditions first; an entry is a place in [`Catalogue::entries`].
+#[derive(Debug, Default)]
+struct Candidates {
+    by_error: HashMap<String, Vec<usize>>,
+    /// Those that do not ask for certain errors.
+    others: Vec<usize>,
+}
+
+impl Catalogue {
+    /// Reads what is compiled in and then, where there is one, a file.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with its file and line.
+    pub fn load(path: Option<&Path>) -> Result<Self, Vec<ConfigError>> {
+        let mut rows = Rows::default();
+        rows.add(BUILT_IN_NAME, BUILT_IN)?;
+        if let Some(path) = path {
+            rows.add(&path.display().to_string(), &read(path)?)?;
+        }
+        check::build(rows)
+    }
+
+    /// What is compiled in.
+    #[cfg(test)]
+    pub fn built_in() -> Self {
+        Self::load(None).unwrap()
+    }
+
+    fn new(entries: Vec<Entry>, variables: HashMap<String, VariableRow>) -> Self {
+        let mut families: HashMap<String, Candidates> = HashMap::new();
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        // The sort is stable: of those that ask for as much, the first in the file comes first.
+        order.sort_by_key(|index| std::cmp::Reverse(entries[*index].when.len()));
+        for index in order {
+            let entry = &entries[index];
+            for family in &entry.of {
+                let candidates = families.entry(family.clone()).or_default();
+                match entry.when.get(ERROR).and_then(condition::Test::texts) {
+                    Some(errors) => {
+                        for error in errors {
+                            candidates.by_error.entry(error.to_owned()).or_default().push(index);
+                        }
+                    }
+                    None => candidates.others.push(index),
+                }
+            }
+        }
+        Self { entries, variables, families }
+    }
+
+    /// What is said of a record of that `EventName` with these attributes; none where nothing is known of it.
+    pub fn explain(
+        &self,
+        event_name: &str,
+        attributes: &[(&'static str, Value<'_>)],
+    ) -> Option<Explanation<'_>> {
+        let get = |key: &str| attributes.iter().find(|(own, _)| *own == key).map(|(_, value)| value);
+        let entry = self.find(event_name, &get)?;
+        let graver = entry.graver.iter().find(|(_, when)| hold(when, &get));
+        let shown = Shown { attributes, variables: &self.variables };
+        let text = |template: &Option<Template>| {
+            template.as_ref().map_or_else(|| NONE.to_owned(), |template| template.render(&shown))
+        };
+        Some(Explanation {
+            id: entry.id,
+            name: &entry.name,
+            severity: graver.map_or(entry.severity, |(severity, _)| *severity),
+            message: entry.message.render(&shown),
+            cause: text(&entry.cause),
+            solution: text(&entry.solution),
+        })
+    }
+
+    /// The entry that asks for most, of those whose conditions hold.
+    fn find<'r>(&self, event_name: &str, get: &impl Fn(&str) -> Option<&'r Value<'r>>) -> Option<&Entry> {
+        let family = self.families.get(event_name)?;
+        let by_error = match get(ERROR) {
+            Some(Value::Text(error)) => family.by_error.get(error.as_ref()),
+            _ => None,
+        };
+        let best =
+            |indices: &[usize]| indices.iter().copied().find(|index| hold(&self.entries[*index].when, get));
+        let first = by_error.and_then(|indices| best(indices));
+        let second = best(&family.others);
+        let index = match (first, second) {
+            (Some(first), Some(second)) => {
+                // More conditions first, then the order of the file.
+                let rank = |index: usize| (std::cmp::Reverse(self.entries[index].when.len()), index);
+                if rank(first) < rank(second) { first } else { second }
+            }
+            (first, second) => first.or(second)?,
+        };
+        self.entries.get(index)
+    }
+
+    /// The name of an id; [`NONE`] for one that is not known.
+    pub fn name(&self, id: i64) -> &str {
+        let known = self.entries.iter().find(|entry| i64::from(entry.id) == id);
+        known.map_or(NONE, |entry| &entry.name)
+    }
+
+    /// The id of a name: 0 for `SUCCESS`, −1000 for one that is not known.
+    pub fn id(&self, name: &str) -> i64 {
+        match self.entries.iter().find(|entry| entry.name == name) {
+            Some(entry) => entry.id.into(),
+            None if name == SUCCESS => 0,
+            None => UNKNOWN_ID,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Vec<ConfigError>> {
+    let place = file::Place { file: path.display().to_string().into(), line: 0 };
+    let cannot = |error: String| {
+        vec![place.error(format!(
+            "{error}; event.catalogue names the file, and without it the built-in one serves"
+        ))]
+    };
+    let length = fs::metadata(path).map_err(|error| cannot(format!("cannot be read: {error}")))?.len();
+    if length > MAX_BYTES {
+        return Err(cannot("is larger than 4 MiB; a catalogue is not".to_owned()));
+    }
+    fs::read_to_string(path).map_err(|error| cannot(format!("cannot be read: {error}")))
+}
+
+/// The attributes of a record, as sentences have them.
+struct Shown<'r> {
+    attributes: &'r [(&'static str, Value<'r>)],
+    variables: &'r HashMap<String, VariableRow>,
+}
+
+impl Values for Shown<'_> {
+    fn value(&self, key: &str, raw: bool) -> Option<Cow<'_, str>> {
+        let (_, value) = self.attributes.iter().find(|(own, _)| *own == key)?;
+        let unit = self.variables.get(key).and_then(|variable| variable.unit).filter(|_| !raw);
+        Some(match value {
+            Value::Bool(truth) => Cow::Borrowed(if *truth { "yes" } else { "no" }),
+            Value::Int(number) => {
+                Cow::Owned(unit.map_or_else(|| number.to_string(), |unit| unit.say(*number)))
+            }
+            // A command must name the very file, so only sentences are shortened.
+            Value::Text(text) if raw => Cow::Borrowed(text.as_ref()),
+            Value::Text(text) => printable(text),
+            Value::Texts(texts) => {
+                let first: Vec<&str> = texts.iter().take(5).map(String::as_str).collect();
+                Cow::Owned(printable(&first.join(", ")).into_owned())
+            }
+            Value::Args(_) => return None,
+        })
+    }
+
+    fn general(&self, key: &str) -> &str {
+        self.variables.get(key).map_or("unknown", |variable| &variable.general)
+    }
+}
+
+/// A text without control characters and of bounded length.
+fn printable(text: &str) -> Cow<'_, str> {
+    let short = cut(text, SHOWN_LEN);
+    if short.chars().any(char::is_control) { Cow::Owned(short.escape_debug().to_string()) } else { short }
+}
+
+impl Unit {
+    /// A number with its unit, in the size that people use.
+    fn say(self, number: i64) -> String {
+        match self {
+            Self::Bytes => bytes(number),
+            Self::Kilobytes => bytes(number.saturating_mul(1024)),
+            Self::Nanoseconds => milliseconds(number / 1_000_000),
+            Self::Milliseconds => milliseconds(number),
+        }
+    }
+}
+
+fn bytes(number: i64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let (mut size, mut unit) = (number as f64, 0);
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    rounded(size, UNITS[unit])
+}
+
+fn milliseconds(number: i64) -> String {
+    match number {
+        ..1000 => format!("{number} ms"),
+        1000..120_000 => rounded(number as f64 / 1000.0, "s"),
+        _ => rounded(number as f64 / 60_000.0, "min"),
+    }
+}
+
+fn rounded(size: f64, unit: &str) -> String {
+    let text = format!("{size:.1}");
+    format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
+}
+
+#[cfg(test)]
+mod tests;
