@@ -111,6 +111,8 @@ section! {
         /// How many failures may repeat at the same time; what comes beyond goes out unfolded. Each takes about 300
         /// bytes of kernel memory.
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
+        /// Whether records carry the command line of the process, where it is still there. It may hold passwords.
+        pub command_line: OnOff = OnOff::Off, one_of::<OnOff>();
         /// The form of a record.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// Failed system calls.

@@ -13,6 +13,7 @@ use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::json::Json,
+    enrich::Enricher,
     event::{Batch, Event, Observation, TraceEvent},
     fold::{Fold, Folded},
     meter::Meter,
@@ -33,6 +34,8 @@ pub struct Pipeline {
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
+    /// Says who is who.
+    pub enricher: Enricher,
     /// The encoder of the configured encoding.
     pub encoder: Json,
     /// One queue for each sink.
@@ -62,6 +65,9 @@ impl Pipeline {
                     self.meter.dismissed.add(count);
                     continue;
                 }
+                let subject = seen.event.subject_mut();
+                let cgroup = context.cgroups.find_of(subject.pid, subject.cgroup);
+                self.enricher.identify(subject, cgroup);
                 match &mut self.fold {
                     Some(fold) => ready.extend(fold.take(seen, count, from_ring, now)),
                     None => ready.push(Folded { seen, occurrences: count, window: Duration::ZERO }),

@@ -22,6 +22,7 @@ use crate::{
 
 mod call;
 mod exit;
+mod identity;
 mod offcpu;
 mod oom;
 pub mod resource;
@@ -101,7 +102,7 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// None yet. `clock` turns the kernel's times into wall time.
     pub fn new(clock: Clock) -> Self {
-        Self { list: Vec::with_capacity(28), clock }
+        Self { list: Vec::with_capacity(48), clock }
     }
 
     /// Adds one; never the same key twice.
@@ -135,6 +136,7 @@ impl<'a> Attributes<'a> {
         self.put("thread.id", subject.tid);
         self.put("thread.name", subject.comm.as_str());
         self.put("gala_gopher.pid_ns", subject.pid_ns);
+        identity::put(subject, self);
     }
 }
 
@@ -160,6 +162,9 @@ pub struct LogRecord<'a> {
     pub said: Said,
     /// The same for programs.
     pub attributes: Attributes<'a>,
+    /// What is observed, where that is less than the host: container and pod. It goes into the record's Resource, beside
+    /// what describes the host.
+    pub resource: &'a [(&'static str, String)],
 }
 
 impl<'a> LogRecord<'a> {
@@ -180,7 +185,8 @@ impl<'a> LogRecord<'a> {
             Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),
         };
         attributes.put("event.name", said.event_name);
-        Self { timestamp: seen.time, observed, said, attributes }
+        let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
+        Self { timestamp: seen.time, observed, said, attributes, resource }
     }
 }
 

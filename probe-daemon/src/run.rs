@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::{
     config::{Channel, Config, OnOff},
     encode::json::Json,
+    enrich::Enricher,
     fold::Fold,
     meter::Meter,
     pipeline::{self, Pipeline},
@@ -101,14 +102,15 @@ pub async fn run(
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
-    let kernel = Kernel::attach(&first, Folding { entries })?;
+    let mut kernel = Kernel::attach(&first, Folding { entries })?;
     let (selections, selected) = watch::channel(first);
     let (policies, policy) = watch::channel(Arc::new(policy));
     let encoder = Json::new(&resource).map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
-    let pipeline = Pipeline { policy, fold, encoder, queues, meter: Arc::clone(&meter) };
+    let enricher = Enricher::new(kernel.processes(), config.event.command_line == OnOff::On);
+    let pipeline = Pipeline { policy, fold, enricher, encoder, queues, meter: Arc::clone(&meter) };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
@@ -171,7 +173,7 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
         let Config { global, probe, event, kafka, logs, foreign: _ } = config.clone();
-        let event = (event.out_channel, event.kafka_topic, event.timeout, event.fold, event.fold_entries);
+        let event = (event.out_channel, event.kafka_topic, event.timeout, event.fold, event.fold_entries, event.command_line);
         (global, probe, event, kafka, logs)
     };
     flow(old) == flow(new)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use probe_common::Kind;
 
-use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut, times};
+use super::{Attributes, SUBJECT_LEN, Said, VALUE_LEN, Value, cut, identity::put_cgroup, times};
 use crate::{errno, event::TraceEvent, severity::Severity};
 
 /// `EventName` of a system call that failed.
@@ -24,6 +24,7 @@ pub fn say<'a>(
     attributes: &mut Attributes<'a>,
 ) -> Said {
     attributes.subject(&event.subject);
+    put_cgroup(&event.subject, attributes);
     attributes.put("error.type", errno::name(event.errno));
     attributes.put("gala_gopher.syscall.name", event.syscall_name());
     attributes.put("gala_gopher.syscall.number", event.nr);

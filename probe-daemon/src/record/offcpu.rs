@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use probe_common::Wait;
 
-use super::{Attributes, Said, Value};
+use super::{Attributes, Said, Value, identity::put_cgroup};
 use crate::{event::Offcpu, severity::Severity};
 
 /// `EventName` of a stall.
@@ -15,6 +15,7 @@ const HUNG: Duration = Duration::from_secs(120);
 /// Says what happened.
 pub fn say<'a>(event: &'a Offcpu, attributes: &mut Attributes<'a>) -> Said {
     attributes.subject(&event.subject);
+    put_cgroup(&event.subject, attributes);
     attributes.put("gala_gopher.offcpu.duration_ns", nanoseconds(event.duration));
     attributes.put("gala_gopher.offcpu.threshold_ns", nanoseconds(event.threshold));
     attributes.put("gala_gopher.offcpu.state", letter(event.wait));

@@ -18,6 +18,8 @@ mod exit;
 mod folding;
 #[path = "kernel/hostile.rs"]
 mod hostile;
+#[path = "kernel/identity.rs"]
+mod identity;
 #[path = "kernel/lifecycle.rs"]
 mod lifecycle;
 #[path = "kernel/offcpu.rs"]

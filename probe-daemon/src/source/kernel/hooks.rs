@@ -25,7 +25,7 @@ struct Hook {
 }
 
 /// All of them. A family whose hooks are several needs each that does not say otherwise.
-const HOOKS: [Hook; 7] = [
+const HOOKS: [Hook; 10] = [
     Hook {
         program: "sys_exit",
         tracepoint: "sys_exit",
@@ -58,7 +58,28 @@ const HOOKS: [Hook; 7] = [
         families: &[Kind::Exit],
         without: Some("ends by a fault do not tell its address"),
     },
+    Hook {
+        program: FORK,
+        tracepoint: "sched_process_fork",
+        families: &Kind::ALL,
+        without: Some("a process that is gone before its event is read may have no executable and no parents"),
+    },
+    Hook {
+        program: "sched_process_exec",
+        tracepoint: "sched_process_exec",
+        families: &Kind::ALL,
+        without: Some("a process that is gone before its event is read may have another one's executable"),
+    },
+    Hook {
+        program: "sched_process_gone",
+        tracepoint: "sched_process_exit",
+        families: &Kind::ALL,
+        without: Some("processes that have ended take the place of others"),
+    },
 ];
+
+/// The program without which nobody notes processes.
+pub const FORK: &str = "sched_process_fork";
 
 /// Tracepoints whose first argument is another one on some kernels, with the structure that the program expects.
 const ARGUMENTS: [(&str, &str); 1] = [("mark_victim", "task_struct")];
@@ -108,7 +129,9 @@ impl Links {
                 _ => {}
             }
         }
-        if let (true, Some(error)) = (self.0.is_empty(), refused) {
+        // What only adds to other hooks' events captures none.
+        let captures = |hook: &Hook| hook.without.is_none() && self.has(hook.program);
+        if let (false, Some(error)) = (HOOKS.iter().any(captures), refused) {
             return Err(error);
         }
         let hooks: Vec<_> = self.0.iter().map(|(program, _)| *program).collect();
