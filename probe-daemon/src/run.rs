@@ -173,7 +173,14 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
         let Config { global, probe, event, kafka, logs, foreign: _ } = config.clone();
-        let event = (event.out_channel, event.kafka_topic, event.timeout, event.fold, event.fold_entries, event.command_line);
+        let event = (
+            event.out_channel,
+            event.kafka_topic,
+            event.timeout,
+            event.fold,
+            event.fold_entries,
+            event.command_line,
+        );
         (global, probe, event, kafka, logs)
     };
     flow(old) == flow(new)

@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use probe_common::{
     COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldEntry, FoldKey, KINDS, OffcpuControl,
-    Offsets, POLICY_SLOTS, PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender,
-    SleeperSet, SyscallPolicy,
+    Offsets, POLICY_SLOTS, PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN,
+    SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.

@@ -4,9 +4,7 @@
 //! here sends anything, so a host that makes processes and has no events wakes nobody up.
 
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str};
-use probe_common::{
-    ABSENT, COMPONENT_LEN, NAMES_LEN, NO_LOGIN, PATH_ROOM, PastKey, ProcessEntry, TTY_LEN,
-};
+use probe_common::{ABSENT, COMPONENT_LEN, NAMES_LEN, NO_LOGIN, PATH_ROOM, PastKey, ProcessEntry, TTY_LEN};
 
 use crate::{
     map::{LIVING, OFFSETS, PAST, PROCESS_SCRATCH, global},

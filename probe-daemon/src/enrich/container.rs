@@ -91,7 +91,8 @@ fn pod(name: &str) -> Option<String> {
         Some(name) => (name, true),
         None => (name, false),
     };
-    let start = if by_systemd { name.find("-pod")? + "-pod".len() } else { name.starts_with("pod").then_some(3)? };
+    let start =
+        if by_systemd { name.find("-pod")? + "-pod".len() } else { name.starts_with("pod").then_some(3)? };
     let id = name.get(start..)?.replace('_', "-");
     let groups: Vec<&str> = id.split('-').collect();
     let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();

@@ -190,7 +190,8 @@ impl Kernel {
             .map_err(|e| KernelError::refused("opening the counters", e))?;
         let stalls = Stalls::new(&mut bpf)?;
         let processes = Some(Tables::new(&mut bpf)?);
-        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit), stalls, processes };
+        let mut kernel =
+            Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit), stalls, processes };
         kernel.select(selection)?;
         Ok(kernel)
     }
@@ -215,7 +216,9 @@ impl Kernel {
             && self.links.has(hooks::FORK)
             && let Err(error) = processes::note(&mut self.bpf)
         {
-            warn!("of processes that ended before their event was read, the older ones have no name: {error}");
+            warn!(
+                "of processes that ended before their event was read, the older ones have no name: {error}"
+            );
         }
         // A program that is loaded takes the kernel's types for it, at the start and whenever a family is switched on.
         heap::give_back();

@@ -118,7 +118,8 @@ impl Containers {
             }
             let list = json(&folder.join("containers.json"))?;
             let entry = list.as_array()?.iter().find(|entry| entry["id"] == id)?;
-            let metadata = text(&entry["metadata"]).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+            let metadata =
+                text(&entry["metadata"]).and_then(|text| serde_json::from_str::<Value>(&text).ok());
             let image = metadata.and_then(|metadata| text(&metadata["image-name"]));
             Some(State { runtime: Some("podman"), name: text(&entry["names"][0]), image, ..State::default() })
         })

@@ -14,8 +14,7 @@ const HASH: &str = "5a1bf2c3d4e5f60718293a4b5c6d7e8f";
 
 fn check(path: &str, container: Option<&str>, runtime: Option<&str>, pod: Option<&str>, unit: Option<&str>) {
     let found = place(path);
-    let found =
-        (found.container.as_deref(), found.runtime, found.pod.as_deref(), found.unit.as_deref());
+    let found = (found.container.as_deref(), found.runtime, found.pod.as_deref(), found.unit.as_deref());
     assert_eq!(found, (container, runtime, pod, unit), "{path}");
 }
 
@@ -25,7 +24,13 @@ fn docker_in_both_drivers() {
     check(&format!("/docker/{ID}"), Some(ID), docker, None, None);
     check(&format!("/system.slice/docker-{ID}.scope"), Some(ID), docker, None, None);
     check(&format!("/system.slice/docker-{ID}.scope/init.scope"), Some(ID), docker, None, None);
-    check(&format!("/system.slice/docker-{ID}.scope/system.slice/cron.service"), Some(ID), docker, None, None);
+    check(
+        &format!("/system.slice/docker-{ID}.scope/system.slice/cron.service"),
+        Some(ID),
+        docker,
+        None,
+        None,
+    );
     check(&format!("/user.slice:docker:{ID}"), Some(ID), docker, None, None);
     check(&format!("/docker/{OTHER}/docker/{ID}"), Some(ID), docker, None, None);
 }
@@ -60,8 +65,10 @@ fn kubernetes_in_all_classes_and_drivers() {
 
 #[test]
 fn a_static_pod_has_a_hash_and_no_id() {
-    for path in [format!("/kubepods/burstable/pod{HASH}/{ID}"), format!("/x/kubepods-pod{HASH}.slice/crio-{ID}.scope")]
-    {
+    for path in [
+        format!("/kubepods/burstable/pod{HASH}/{ID}"),
+        format!("/x/kubepods-pod{HASH}.slice/crio-{ID}.scope"),
+    ] {
         let place = place(&path);
         assert_eq!((place.pod, place.static_pod.as_deref()), (None, Some(HASH)), "{path}");
         assert_eq!(place.container.as_deref(), Some(ID));
@@ -213,7 +220,9 @@ fn crio_and_podman_share_their_storage() {
 #[test]
 fn a_container_that_no_runtime_knows_keeps_its_id() {
     let broken = format!("/var/lib/docker/containers/{ID}/config.v2.json");
-    for files in [vec![], vec![(broken.as_str(), "{\"Name\":".to_owned())], vec![(broken.as_str(), "[]".to_owned())]] {
+    for files in
+        [vec![], vec![(broken.as_str(), "{\"Name\":".to_owned())], vec![(broken.as_str(), "[]".to_owned())]]
+    {
         let found = described("miss", &format!("/docker/{ID}"), &files);
         is(&found, &[("container.id", ID), ("container.runtime.name", "docker")]);
     }

@@ -105,7 +105,9 @@ fn a_path_that_was_cut_says_so_and_one_of_no_folder_is_a_name() {
     assert_eq!(executable(&cut).as_deref(), Some("…/deep/x"));
     assert_eq!(executable(&entry("k", 1, 1, (0, 0), b"")), None);
     assert_eq!(executable(&entry("m", 1, 1, (0, 0), b"memfd:m\0")).as_deref(), Some("/memfd:m"));
-    for (kernel, name) in [("pts4", Some("pts/4")), ("tty1", Some("tty1")), ("ptsx", Some("ptsx")), ("", None)] {
+    for (kernel, name) in
+        [("pts4", Some("pts/4")), ("tty1", Some("tty1")), ("ptsx", Some("ptsx")), ("", None)]
+    {
         assert_eq!(terminal(kernel).as_deref(), name);
     }
 }

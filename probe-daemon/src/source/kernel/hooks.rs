@@ -62,7 +62,9 @@ const HOOKS: [Hook; 10] = [
         program: FORK,
         tracepoint: "sched_process_fork",
         families: &Kind::ALL,
-        without: Some("a process that is gone before its event is read may have no executable and no parents"),
+        without: Some(
+            "a process that is gone before its event is read may have no executable and no parents",
+        ),
     },
     Hook {
         program: "sched_process_exec",
