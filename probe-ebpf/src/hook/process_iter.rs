@@ -1,12 +1,11 @@
 //! The processes that there were before anybody looked: `iter/task`, once at the start.
 //!
-//! In: one thread after the other. Out: an entry for each process, where a fork or an exec has not made one meanwhile.
+//! In: one thread after the other. Out: an entry for each process, in place of one from a time when nobody looked at
+//! forks and execs, between two configurations.
 //!
 //! Kernel context: as in `task_iter`.
 
 use core::ffi::c_void;
-
-use aya_ebpf::bindings::BPF_NOEXIST;
 
 use crate::{
     map::{LIVING, OFFSETS, global},
@@ -28,7 +27,7 @@ pub extern "C" fn process_iter(ctx: *mut c_void) -> i32 {
     if tgid == task.load::<u32>(global(&OFFSETS.task_pid))
         && let Some(entry) = process::describe(task, 0, 1)
     {
-        LIVING.insert(tgid, &*entry, u64::from(BPF_NOEXIST)).ok();
+        LIVING.insert(tgid, &*entry, 0).ok();
     }
     0
 }

@@ -1,6 +1,6 @@
 //! Records of known events, and of any event.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use probe_common::{CallPayload, Kind, Payload, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::*;
 use crate::{
     clock::Clock,
-    event::{Event, Observation, Subject, TraceEvent},
+    event::{Event, Identity, Login, Observation, Subject, TraceEvent},
     fold::Folded,
     policy::{Policy, Process},
     record::cut,
@@ -88,6 +88,33 @@ fn a_file_that_may_not_be_opened() {
     let bytes =
         ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
     insta::assert_json_snapshot!(encoded(event(&bytes)));
+}
+
+#[test]
+fn a_process_that_is_known_down_to_its_container() {
+    let bytes =
+        ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
+    let mut event = event(&bytes);
+    let text = |text: &str| Some(text.to_owned());
+    event.subject.cgroup = 77;
+    event.subject.identity = Some(Arc::new(Identity {
+        executable: text("/usr/bin/cat"),
+        command: vec!["cat".to_owned(), "/etc/shadow".to_owned()],
+        ancestors: vec!["bash[4000]".to_owned(), "sshd[3990]".to_owned()],
+        user: text("alice"),
+        real_user: None,
+        group: text("users"),
+        login: Login {
+            uid: Some(1000),
+            user: text("alice"),
+            tty: text("pts/4"),
+            remote: text("10.136.119.3"),
+        },
+        cgroup: text("/system.slice/docker-3b1d.scope"),
+        unit: text("nginx.service"),
+        resource: vec![("container.id", "3b1d".to_owned()), ("container.name", "web".to_owned())],
+    }));
+    insta::assert_json_snapshot!(encoded(event));
 }
 
 #[test]

@@ -93,11 +93,14 @@ fn all(probe: FileDaemon) -> Result<Vec<Record>> {
 
 #[test]
 fn processes_that_live_for_a_moment_have_executable_parent_and_user() -> Result<()> {
-    const PROCESSES: usize = 1000;
+    // 200 a second for 5 s, or what a slow guest makes of it.
+    const MOST: usize = 1000;
     let secret = Secret::new()?;
     let probe = FileDaemon::start("")?;
-    let mut next = Instant::now();
-    for _ in 0..PROCESSES {
+    let (begun, mut made) = (Instant::now(), 0);
+    let mut next = begun;
+    while made < MOST && begun.elapsed() < Duration::from_secs(20) {
+        made += 1;
         let mut child = secret.shell("cat $0").spawn()?;
         next += Duration::from_millis(5);
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -105,7 +108,7 @@ fn processes_that_live_for_a_moment_have_executable_parent_and_user() -> Result<
     }
     let records = all(probe)?;
     let denials = secret.denials(&records);
-    ensure!(denials.len() == PROCESSES, "{} records", denials.len());
+    ensure!(denials.len() == made, "{} records", denials.len());
     let cat = executable("cat")?;
     let own = format!("[{}]", std::process::id());
     let user = name_of("/etc/passwd", NOBODY);
@@ -119,8 +122,8 @@ fn processes_that_live_for_a_moment_have_executable_parent_and_user() -> Result<
             && record.attribute("process.parent_pid").is_u64()
     });
     let known = known.count();
-    eprintln!("{known} of {PROCESSES} have all");
-    ensure!(known * 100 >= PROCESSES * 99, "{known} of {PROCESSES}: {:?}", denials.last());
+    eprintln!("{known} of {made} have all");
+    ensure!(known * 100 >= made * 99, "{known} of {made}: {:?}", denials.last());
     Ok(())
 }
 
