@@ -164,8 +164,8 @@ fn an_end_without_any_other_event_has_executable_and_ancestors() -> Result<()> {
     let inner = records.iter().find(|record| *record.attribute("process.exit.code") == 5);
     let inner = inner.context("no end with code 5")?;
     let chain = ancestors(inner);
-    ensure!(chain.len() >= 3 && chain[0].starts_with("sh["), "{chain:?}");
-    ensure!(chain[1] == format!("sh[{outer}]") && chain[2] == own, "{chain:?}");
+    // What is between them may have another name: busybox executes itself as `exe`.
+    ensure!(chain.len() >= 3 && chain[1] == format!("sh[{outer}]") && chain[2] == own, "{chain:?}");
     Ok(())
 }
 
