@@ -17,7 +17,7 @@ const STEPS: usize = 24;
 /// Describes a process that the tables do not know, or not any more as it is. `scratch` is the caller's slot of
 /// `PROCESS_SCRATCH`.
 #[inline(always)]
-pub fn describe(leader: Object, executed: u64, scratch: u32) -> Option<&'static mut ProcessEntry> {
+pub fn describe(leader: Object, executed: u64, scratch: u32) -> Option<&'static ProcessEntry> {
     // SAFETY: a value of the per-CPU map; each slot has one kind of user, and those do not interrupt themselves.
     let entry = unsafe { &mut *PROCESS_SCRATCH.get_ptr_mut(scratch)? };
     entry.executed = executed;
@@ -134,7 +134,7 @@ pub fn executes(leader: Object, tgid: u32) {
         PAST.insert(PastKey { tgid, replaced: 1 }, before, 0).ok();
     }
     if let Some(entry) = describe(leader, now, 0) {
-        LIVING.insert(tgid, &*entry, 0).ok();
+        LIVING.insert(tgid, entry, 0).ok();
     }
 }
 
@@ -144,7 +144,7 @@ pub fn begins(leader: Object, tgid: u32, parent: u32) {
     // SAFETY: the parent is busy here, and nobody else replaces its entry.
     let Some(of_parent) = (unsafe { LIVING.get(parent) }) else {
         if let Some(entry) = describe(leader, 0, 0) {
-            LIVING.insert(tgid, &*entry, 0).ok();
+            LIVING.insert(tgid, entry, 0).ok();
         }
         return;
     };

@@ -27,7 +27,7 @@ pub extern "C" fn process_iter(ctx: *mut c_void) -> i32 {
     if tgid == task.load::<u32>(global(&OFFSETS.task_pid))
         && let Some(entry) = process::describe(task, 0, 1)
     {
-        LIVING.insert(tgid, &*entry, 0).ok();
+        LIVING.insert(tgid, entry, 0).ok();
     }
     0
 }
