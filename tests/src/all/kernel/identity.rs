@@ -176,7 +176,8 @@ fn namespaces_are_told_and_paths_are_of_their_own() -> Result<()> {
     let names = ["mnt", "uts", "ipc", "cgroup", "pid_for_children"];
     let links: Vec<String> = names.iter().map(|name| format!("/proc/self/ns/{name}")).collect();
     // The shell goes on after its child, so that this is the first process of a pid namespace.
-    let mut command = secret.shell(&format!("readlink {}; cat $0; exit 0", links.join(" ")));
+    let mut command =
+        secret.shell(&format!("for link in {}; do readlink $link; done; cat $0; exit 0", links.join(" ")));
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWUTS
