@@ -14,6 +14,7 @@ pub mod heap;
 mod map;
 mod offcpu;
 mod oom;
+mod process;
 mod raw;
 mod ring;
 
@@ -37,5 +38,8 @@ pub use offcpu::{
     Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, TAKEN, WAYS, Wait,
 };
 pub use oom::{OomPayload, OomRecord};
+pub use process::{
+    COMPONENT_LEN, LIVING, NAMES_LEN, NO_LOGIN, PAST, PATH_ROOM, PastKey, ProcessEntry, TTY_LEN,
+};
 pub use raw::{ARG_COUNT, ARG_LEN, COMM_LEN, DecodeError, Head, RAW_EVENT_LEN, RawEvent};
 pub use ring::{Kind, Payload, RING_TAG, RING_VERSION, RingHeader, RingRecord};

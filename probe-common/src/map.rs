@@ -285,6 +285,18 @@ offsets! {
     counter_usage = "page_counter.usage",
     counter_max = "page_counter.max",
     kn_name = "kernfs_node.name",
+    // Who a process is: its executable, up to the root of its mount namespace, and its login.
+    mm_exe_file = "mm_struct.exe_file",
+    file_mount = "file.f_path.mnt",
+    dentry_parent = "dentry.d_parent",
+    vfsmount_root = "vfsmount.mnt_root",
+    mount_vfsmount = "mount.mnt",
+    mount_parent = "mount.mnt_parent",
+    mount_point = "mount.mnt_mountpoint",
+    task_login_uid = "task_struct.loginuid",
+    task_session = "task_struct.sessionid",
+    signal_tty = "signal_struct.tty",
+    tty_name = "tty_struct.name",
 }
 
 #[cfg(feature = "user")]

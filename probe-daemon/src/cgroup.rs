@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    os::unix::fs::DirEntryExt,
+    os::unix::fs::{DirEntryExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -75,12 +75,40 @@ impl Cgroups {
         cgroup.path = self.known.get(&cgroup.id).cloned();
     }
 
+    /// The path of a process's cgroup, where it can be found. That of a process which is still there costs no walk.
+    pub fn find_of(&mut self, pid: u32, id: u64) -> Option<String> {
+        if id != 0
+            && !self.known.contains_key(&id)
+            && let Some(path) = self.of_process(pid)
+            && fs::metadata(self.root.join(path.trim_start_matches('/'))).is_ok_and(|found| found.ino() == id)
+        {
+            if self.known.len() >= CAPACITY {
+                self.known.clear();
+            }
+            self.known.insert(id, path);
+        }
+        let mut cgroup = Cgroup { id, ..Cgroup::default() };
+        self.find(&mut cgroup, FREQUENT);
+        cgroup.path
+    }
+
+    /// What `/proc/PID/cgroup` says: lines of a hierarchy's number, its controllers and the path. The unified one has
+    /// number 0 and no controllers.
+    fn of_process(&self, pid: u32) -> Option<String> {
+        let controller = if self.root.ends_with("memory") { "memory" } else { "" };
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        text.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|it| it == controller).then(|| path.to_owned())
+        })
+    }
+
     /// Takes down what there is. What is gone stays known as long as there is room, since an event may come after
     /// the end of its cgroup; the kernel does not use an id again soon.
     fn walk(&mut self) {
         let mut found = HashMap::new();
         if let Ok(metadata) = fs::metadata(&self.root) {
-            found.insert(std::os::unix::fs::MetadataExt::ino(&metadata), "/".to_owned());
+            found.insert(metadata.ino(), "/".to_owned());
         }
         let mut waiting = VecDeque::from([(self.root.clone(), String::new())]);
         while let Some((folder, path)) = waiting.pop_front() {
@@ -109,8 +137,6 @@ impl Default for Cgroups {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
 
     fn cgroup(id: u64) -> Cgroup {

@@ -118,6 +118,8 @@ section! {
         /// Room for failures that repeat: a third of this number in each of the probe's intervals, each a process, call
         /// and error. What finds no room goes out unfolded. Each takes about 220 bytes of kernel memory.
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
+        /// Whether records carry the command line of the process, where it is still there. It may hold passwords.
+        pub command_line: OnOff = OnOff::Off, one_of::<OnOff>();
         /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`

@@ -3,11 +3,14 @@
 //! In: a checked ring record. Out: an [`Event`] of its family, and an [`Observation`], which is what every source
 //! hands to the pipeline.
 
+use std::sync::Arc;
+
 use probe_common::{CallPayload, Kind, Memory, Payload, RingHeader, RingRecord};
 
 mod call;
 mod exec;
 mod exit;
+mod identity;
 mod io_uring;
 mod offcpu;
 mod oom;
@@ -15,6 +18,7 @@ mod oom;
 pub use call::TraceEvent;
 pub use exec::{Attempt, Hindrance, Reason};
 pub use exit::{End, Exit, Fault, Refused};
+pub use identity::{Identity, Login};
 pub use io_uring::IoRequest;
 pub use offcpu::Offcpu;
 pub use oom::OomKill;
@@ -34,6 +38,30 @@ pub enum Event {
     Exit(Exit),
 }
 
+impl Event {
+    /// To whom it happened.
+    pub fn subject(&self) -> &Subject {
+        match self {
+            Self::Call(event) => &event.subject,
+            Self::IoUring(event) => &event.subject,
+            Self::Oom(event) => &event.subject,
+            Self::Offcpu(event) => &event.subject,
+            Self::Exit(event) => &event.subject,
+        }
+    }
+
+    /// The same, to add to it.
+    pub fn subject_mut(&mut self) -> &mut Subject {
+        match self {
+            Self::Call(event) => &mut event.subject,
+            Self::IoUring(event) => &mut event.subject,
+            Self::Oom(event) => &mut event.subject,
+            Self::Offcpu(event) => &mut event.subject,
+            Self::Exit(event) => &mut event.subject,
+        }
+    }
+}
+
 /// To whom it happened, whatever it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
@@ -49,16 +77,30 @@ pub struct Subject {
     pub uid: u32,
     /// Effective user id.
     pub euid: u32,
+    /// Real group id.
+    pub gid: u32,
     /// Name of the thread; invalid UTF-8 is replaced by U+FFFD.
     pub comm: String,
     /// Session id; 0 where unknown.
     pub session: i32,
     /// Pid namespace.
     pub pid_ns: u32,
+    /// UTS namespace.
+    pub uts_ns: u32,
+    /// Mount namespace.
+    pub mnt_ns: u32,
+    /// IPC namespace.
+    pub ipc_ns: u32,
+    /// Cgroup namespace.
+    pub cgroup_ns: u32,
     /// Start of the process on `CLOCK_BOOTTIME` in nanoseconds; none where unknown.
     pub process_start: Option<u64>,
     /// Id of the cgroup; 0 where unknown.
     pub cgroup: u64,
+    /// When the event happened, on `CLOCK_BOOTTIME` in nanoseconds.
+    pub seen: u64,
+    /// Who that is; none until somebody has looked it up.
+    pub identity: Option<Arc<Identity>>,
 }
 
 impl From<&RingHeader> for Subject {
@@ -71,11 +113,18 @@ impl From<&RingHeader> for Subject {
             parent_pid: (header.parent != 0).then_some(header.parent),
             uid: head.uid,
             euid: header.euid,
+            gid: head.gid,
             comm: String::from_utf8_lossy(head.comm()).into_owned(),
             session: head.sid,
             pid_ns: head.pid_ns,
+            uts_ns: head.uts_ns,
+            mnt_ns: head.mnt_ns,
+            ipc_ns: head.ipc_ns,
+            cgroup_ns: head.cgr_ns,
             process_start: (header.start_time != 0).then_some(header.start_time),
             cgroup: header.cgroup,
+            seen: head.finish,
+            identity: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The event probe's daemon: sees in the kernel where something goes wrong, and delivers one OpenTelemetry log
 //! record for it.
 //!
-//! The flow, left to right: [`source`] → [`event`] → [`fold`] in the [`pipeline`] → [`record`] → [`encode`] → [`sink`].
+//! The flow, left to right: [`source`] → [`event`] → [`enrich`] and [`fold`] in the [`pipeline`] → [`record`] → [`encode`] → [`sink`].
 //! [`run`] holds all tasks and channels; [`config`] and [`policy`] say what is captured and where it goes.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod config;
 pub mod encode;
+pub mod enrich;
 pub mod errno;
 pub mod event;
 pub mod exec;

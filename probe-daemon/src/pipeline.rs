@@ -15,6 +15,7 @@ use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
     encode::Encoder,
+    enrich::Enricher,
     event::{Batch, End, Event, Observation},
     exec::{Looker, Question},
     facts::Facts,
@@ -41,6 +42,8 @@ pub struct Pipeline {
     pub fold: Option<Fold>,
     /// Finds out why programs could not be executed.
     pub looker: Looker,
+    /// Says who is who.
+    pub enricher: Enricher,
     /// Where records go, and in which form.
     pub routes: Vec<Route>,
     /// Counts the records.
@@ -92,6 +95,9 @@ impl Pipeline {
                     self.meter.dismissed.add(count);
                     continue;
                 }
+                let subject = seen.event.subject_mut();
+                let cgroup = context.cgroups.find_of(subject.pid, subject.cgroup);
+                self.enricher.identify(subject, cgroup);
                 match &mut self.fold {
                     Some(fold) => ready.extend(fold.take(seen, count, from_ring, now)),
                     None => ready.push(Folded { seen, occurrences: count, window: Duration::ZERO }),

@@ -23,6 +23,7 @@ use crate::{
 
 mod call;
 mod exit;
+mod identity;
 mod io_uring;
 mod offcpu;
 mod oom;
@@ -103,7 +104,7 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// None yet. `clock` turns the kernel's times into wall time.
     pub fn new(clock: Clock) -> Self {
-        Self { list: Vec::with_capacity(40), clock }
+        Self { list: Vec::with_capacity(64), clock }
     }
 
     /// Adds one; never the same key twice.
@@ -149,6 +150,7 @@ impl<'a> Attributes<'a> {
         self.put("thread.id", subject.tid);
         self.put("thread.name", subject.comm.as_str());
         self.put("gala_gopher.pid_ns", subject.pid_ns);
+        identity::put(subject, self);
     }
 }
 
@@ -187,9 +189,9 @@ pub struct LogRecord<'a> {
     pub said: Said,
     /// The same for programs.
     pub attributes: Attributes<'a>,
-    /// What the record speaks of beside the host, such as a container: more of OpenTelemetry's Resource. No key of
-    /// the host's is among them.
-    pub resource: Vec<(&'static str, String)>,
+    /// What is observed, where that is less than the host: container and pod. It goes into the record's Resource, beside
+    /// what describes the host.
+    pub resource: &'a [(&'static str, String)],
 }
 
 impl<'a> LogRecord<'a> {
@@ -220,7 +222,8 @@ impl<'a> LogRecord<'a> {
         let severity = attributes.explain(event_name, background.catalogue);
         let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
         let said = Said { event_name, severity, body };
-        Self { timestamp: seen.time, observed, said, attributes, resource: Vec::new() }
+        let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
+        Self { timestamp: seen.time, observed, said, attributes, resource }
     }
 
     /// The attribute of that key.

@@ -24,6 +24,7 @@ use crate::{
     catalogue::Catalogue,
     config::{Channel, Config, Encoding, OnOff},
     encode::Encoder,
+    enrich::Enricher,
     exec::Looker,
     fold::Fold,
     meter::Meter,
@@ -111,7 +112,7 @@ pub async fn run(
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
-    let kernel = Kernel::attach(&first, Folding { entries })?;
+    let mut kernel = Kernel::attach(&first, Folding { entries })?;
     let (selections, selected) = watch::channel(first);
     let (policies, policy) = watch::channel(Arc::new(policy));
     let route = |(encoding, queues)| Ok(Route { encoder: Encoder::new(encoding, &resource)?, queues });
@@ -121,7 +122,9 @@ pub async fn run(
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
     let looker = Looker::start().map_err(StartError::Thread)?;
-    let pipeline = Pipeline { policy, catalogue, fold, looker, routes, meter: Arc::clone(&meter) };
+    let enricher = Enricher::new(kernel.processes(), config.event.command_line == OnOff::On);
+    let meter_of = Arc::clone(&meter);
+    let pipeline = Pipeline { policy, catalogue, fold, looker, enricher, routes, meter: meter_of };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
@@ -191,6 +194,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.timeout,
             event.fold,
             event.fold_entries,
+            event.command_line,
             event.catalogue,
         );
         (global, probe, event, kafka, logs, stdout)

@@ -17,6 +17,8 @@ mod hook;
 #[cfg(target_arch = "bpf")]
 mod map;
 #[cfg(target_arch = "bpf")]
+mod process;
+#[cfg(target_arch = "bpf")]
 mod stall;
 #[cfg(target_arch = "bpf")]
 mod task;

@@ -1,13 +1,14 @@
 //! The maps and globals. Names, sizes and value types come from `probe-common`, where the daemon finds them too.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
     COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldFirst, FoldPage, KINDS, LOOKS_SLOTS,
-    Looks, OffcpuControl, Offsets, POLICY_SLOTS, REFUSED_SLOTS, Refused, Runner, SLEEPER_NAMES_LEN,
-    SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy,
+    Looks, OffcpuControl, Offsets, POLICY_SLOTS, PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner,
+    SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -84,6 +85,20 @@ pub static FAULTS: LruHashMap<u32, Fault> = LruHashMap::with_max_entries(1024, 0
 /// time several may see that none is left.
 #[map]
 pub static ENDED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 0);
+
+/// The processes that there are, by thread group id. Memory is taken for those that there are; beyond the bound a process
+/// is not known.
+#[map]
+pub static LIVING: HashMap<u32, ProcessEntry> = HashMap::with_max_entries(32 * 1024, BPF_F_NO_PREALLOC);
+
+/// Processes that have ended, and what others were before they executed another program: 2 MiB, which is seconds of
+/// a host that starts a thousand processes a second. Events are read milliseconds after they happen.
+#[map]
+pub static PAST: LruHashMap<PastKey, ProcessEntry> = LruHashMap::with_max_entries(4096, 0);
+
+/// Where an entry is put together: the first for tracepoints, the second for the iterator, which they interrupt.
+#[map]
+pub static PROCESS_SCRATCH: PerCpuArray<ProcessEntry> = PerCpuArray::with_max_entries(2, 0);
 
 /// What the daemon changes while programs run. A global is read without a look-up.
 #[unsafe(no_mangle)]

@@ -38,6 +38,24 @@ impl Object {
         self.0
     }
 
+    /// Whether it leads nowhere.
+    #[inline(always)]
+    pub fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The address of the field at `offset`, which the kernel has.
+    #[inline(always)]
+    pub fn at(self, offset: u32) -> *const u8 {
+        self.0.wrapping_add(offset as usize)
+    }
+
+    /// Follows the pointer at `offset` past what the verifier can check; null where it leads nowhere.
+    #[inline(always)]
+    pub fn pointer_at(self, offset: u32) -> Self {
+        Self(self.probe_field::<u64>(offset) as *const u8)
+    }
+
     /// The name of this task.
     #[inline(always)]
     pub fn comm(self) -> [u8; COMM_LEN] {

@@ -45,6 +45,11 @@ const RULES: &[Rule] = &[
         because: "every stage speaks of events, so an event can know none of them",
     },
     Rule {
+        from: "enrich",
+        never: &["source", "sink", "encode", "record", "pipeline", "run"],
+        because: "who a process is does not depend on who asks",
+    },
+    Rule {
         from: "config",
         never: &["source", "sink", "encode", "record", "event", "pipeline", "run"],
         because: "the configuration is read before there is a flow, also where none ever starts (check)",

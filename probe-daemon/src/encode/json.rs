@@ -16,6 +16,8 @@ const CAPACITY: usize = 4096;
 pub struct Json {
     /// The resource of the host, encoded once.
     resource: Box<RawValue>,
+    /// Its parts, for records that add to it.
+    parts: Vec<(&'static str, String)>,
 }
 
 impl Json {
@@ -29,7 +31,8 @@ impl Json {
         let own = [("host.hostname", value("host.name")), ("host.machineid", value("host.id"))];
         let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let all = own.chain(resource.attributes.iter().map(|(key, value)| (*key, value)));
-        Ok(Self { resource: to_raw_value(&Object(all.collect()))? })
+        let parts: Vec<_> = all.map(|(key, value)| (key, value.clone())).collect();
+        Ok(Self { resource: to_raw_value(&Object(&parts, &[]))?, parts })
     }
 
     /// One line of JSON, without its newline.
@@ -38,29 +41,14 @@ impl Json {
     /// None is known: every part of a record is a text, a number or made of those.
     pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
         let mut bytes = Vec::with_capacity(CAPACITY);
-        let whole;
-        let resource = if record.resource.is_empty() {
-            &self.resource
-        } else {
-            whole = self.resource_with(&record.resource)?;
-            &whole
-        };
-        serde_json::to_writer(&mut bytes, &Record { record, resource })?;
+        serde_json::to_writer(&mut bytes, &Record { record, encoder: self })?;
         Ok(bytes.into())
-    }
-
-    /// The resource of the host and of the container on it.
-    fn resource_with(&self, more: &[(&'static str, String)]) -> serde_json::Result<Box<RawValue>> {
-        let host = self.resource.get().trim_end_matches('}');
-        let more = serde_json::to_string(&Object(more.iter().map(|(key, value)| (*key, value)).collect()))?;
-        let comma = if host.ends_with('{') { "" } else { "," };
-        RawValue::from_string(format!("{host}{comma}{}", more.trim_start_matches('{')))
     }
 }
 
 struct Record<'a> {
     record: &'a LogRecord<'a>,
-    resource: &'a RawValue,
+    encoder: &'a Json,
 }
 
 impl Serialize for Record<'_> {
@@ -72,7 +60,10 @@ impl Serialize for Record<'_> {
         out.serialize_entry("SeverityText", record.said.severity.text())?;
         out.serialize_entry("SeverityNumber", &record.said.severity.number())?;
         out.serialize_entry("EventName", record.said.event_name)?;
-        out.serialize_entry("Resource", self.resource)?;
+        match record.resource {
+            [] => out.serialize_entry("Resource", &self.encoder.resource)?,
+            more => out.serialize_entry("Resource", &Object(&self.encoder.parts, more))?,
+        }
         out.serialize_entry("Attributes", &Attributes(&record.attributes.list))?;
         out.serialize_entry("Body", &record.said.body)?;
         out.end()
@@ -87,11 +78,11 @@ impl Serialize for Attributes<'_> {
     }
 }
 
-struct Object<'a>(Vec<(&'a str, &'a String)>);
+struct Object<'a>(&'a [(&'static str, String)], &'a [(&'static str, String)]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
+        serializer.collect_map(self.0.iter().chain(self.1).map(|(key, value)| (key, value)))
     }
 }
 

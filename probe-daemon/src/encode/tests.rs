@@ -22,14 +22,14 @@ fn denied() -> Folded {
     folded(Event::Call(event(&ring_record(257, 13, b"cat", registers, &[(1, b"/etc/shadow")]))))
 }
 
-fn in_container<'a>(folded: &'a Folded) -> LogRecord<'a> {
+fn in_container(folded: &Folded) -> LogRecord<'_> {
     let id = "0123456789abcdef".repeat(4);
     let resource = vec![
         ("container.id", id),
         ("container.name", "web".to_owned()),
         ("k8s.pod.name", "web-0".to_owned()),
     ];
-    LogRecord { resource, ..record(folded) }
+    LogRecord { resource: resource.leak(), ..record(folded) }
 }
 
 fn encode(encoding: Encoding, record: &LogRecord<'_>) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use probe_common::Kind;
 
-use super::{Attributes, SUBJECT_LEN, Told, VALUE_LEN, Value, cut, times};
+use super::{Attributes, SUBJECT_LEN, Told, VALUE_LEN, Value, cut, identity::put_cgroup, times};
 use crate::{
     errno,
     event::TraceEvent,
@@ -37,6 +37,7 @@ pub fn say<'a>(
     attributes: &mut Attributes<'a>,
 ) -> Told {
     attributes.subject(&event.subject);
+    put_cgroup(&event.subject, attributes);
     attributes.put("error.type", errno::name(event.errno));
     attributes.put("gala_gopher.syscall.name", event.syscall_name());
     attributes.put("gala_gopher.syscall.number", event.nr);

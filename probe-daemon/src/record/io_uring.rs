@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Attributes, Told, times};
+use super::{Attributes, Told, identity::put_cgroup, times};
 use crate::{errno, event::IoRequest, io_uring};
 
 /// `EventName` of an io_uring request that failed.
@@ -16,6 +16,7 @@ pub fn say<'a>(
     attributes: &mut Attributes<'a>,
 ) -> Told {
     attributes.subject(&event.subject);
+    put_cgroup(&event.subject, attributes);
     attributes.put("error.type", errno::name(event.errno));
     attributes.put("gala_gopher.io_uring.opcode", io_uring::name(event.opcode));
     // As text: OpenTelemetry's integers are signed, and this is any 64 bits.

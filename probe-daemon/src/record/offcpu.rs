@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use probe_common::Wait;
 
-use super::{Attributes, Told, Value};
+use super::{Attributes, Told, Value, identity::put_cgroup};
 use crate::event::Offcpu;
 
 /// `EventName` of a stall.
@@ -13,6 +13,7 @@ pub const STALL: &str = "gala_gopher.sched.offcpu_stall";
 /// Says what happened.
 pub fn say<'a>(event: &'a Offcpu, attributes: &mut Attributes<'a>) -> Told {
     attributes.subject(&event.subject);
+    put_cgroup(&event.subject, attributes);
     attributes.put("gala_gopher.offcpu.duration_ns", nanoseconds(event.duration));
     attributes.put("gala_gopher.offcpu.threshold_ns", nanoseconds(event.threshold));
     attributes.put("gala_gopher.offcpu.state", letter(event.wait));

@@ -23,6 +23,7 @@ use tracing::{debug, error, warn};
 
 use crate::{
     clock::Clock,
+    enrich::process::Table,
     event::{Batch, Event, Observation},
     meter::Meter,
 };
@@ -32,6 +33,7 @@ mod hooks;
 mod host;
 mod offcpu;
 mod outbox;
+mod processes;
 mod repeats;
 
 use hooks::Links;
@@ -39,6 +41,7 @@ pub use host::claim;
 pub use offcpu::Thresholds;
 use offcpu::{SWEEP, Stalls};
 use outbox::Outbox;
+use processes::Tables;
 use repeats::Repeats;
 
 /// The BPF object, aligned as its ELF structures need; empty in a build without BPF tools.
@@ -108,6 +111,7 @@ pub struct Kernel {
     repeats: Repeats,
     links: Links,
     stalls: Stalls,
+    processes: Option<Tables>,
 }
 
 /// Whether this build and this host can capture at all. Ask before anything else is opened: most of what a
@@ -187,9 +191,16 @@ impl Kernel {
         let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
             .map_err(|e| KernelError::refused("opening the counters", e))?;
         let stalls = Stalls::new(&mut bpf)?;
-        let mut kernel = Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit), stalls };
+        let processes = Some(Tables::new(&mut bpf)?);
+        let mut kernel =
+            Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit), stalls, processes };
         kernel.select(selection)?;
         Ok(kernel)
+    }
+
+    /// The tables of processes, once.
+    pub fn processes(&mut self) -> Option<Box<dyn Table>> {
+        self.processes.take().map(|tables| Box::new(tables) as Box<dyn Table>)
     }
 
     /// Captures this from now on. Programs that have been loaded once are only attached or detached.
@@ -201,7 +212,16 @@ impl Kernel {
         if selection.families.contains(&Kind::Offcpu) && !self.links.has("sched_switch") {
             self.stalls.begin(&mut self.bpf)?;
         }
+        let noted = self.links.has(hooks::FORK);
         let selected = self.links.select(&mut self.bpf, &selection.families);
+        if !noted
+            && self.links.has(hooks::FORK)
+            && let Err(error) = processes::note(&mut self.bpf)
+        {
+            warn!(
+                "of processes that ended before their event was read, the older ones have no name: {error}"
+            );
+        }
         // A program that is loaded takes the kernel's types for it, at the start and whenever a family is switched on.
         heap::give_back();
         selected

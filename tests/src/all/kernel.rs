@@ -26,6 +26,8 @@ mod folding;
 mod hostile;
 #[path = "kernel/i386.rs"]
 mod i386;
+#[path = "kernel/identity.rs"]
+mod identity;
 #[path = "kernel/io_uring.rs"]
 mod io_uring;
 #[path = "kernel/lifecycle.rs"]

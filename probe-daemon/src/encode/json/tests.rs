@@ -1,6 +1,6 @@
 //! Records of known events, and of any event.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use probe_common::{CallPayload, I386, Kind, RAW_EVENT_LEN, RawEvent, RingHeader, RingRecord};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     encode::sample::{self, event, host, ring_record},
     errno,
-    event::{Event, Hindrance, Observation, Reason, Subject, TraceEvent},
+    event::{Event, Hindrance, Identity, Login, Observation, Reason, Subject, TraceEvent},
     fold::Folded,
     record::{Background, cut},
     severity::Severity,
@@ -60,6 +60,33 @@ fn a_program_whose_interpreter_is_missing() {
     event.kind = Kind::Exec;
     let interpreter = Some("/lib/ld-musl-x86_64.so.1".to_owned());
     event.hindrance = Some(Hindrance { reason: Reason::Missing, interpreter });
+    insta::assert_json_snapshot!(encoded(event));
+}
+
+#[test]
+fn a_process_that_is_known_down_to_its_container() {
+    let bytes =
+        ring_record(257, 13, b"cat", [0xffff_ff9c, 0x7ffd_0000_1000, 0, 0, 0, 0], &[(1, b"/etc/shadow")]);
+    let mut event = event(&bytes);
+    let text = |text: &str| Some(text.to_owned());
+    event.subject.cgroup = 77;
+    event.subject.identity = Some(Arc::new(Identity {
+        executable: text("/usr/bin/cat"),
+        command: vec!["cat".to_owned(), "/etc/shadow".to_owned()],
+        ancestors: vec!["bash[4000]".to_owned(), "sshd[3990]".to_owned()],
+        user: text("alice"),
+        real_user: None,
+        group: text("users"),
+        login: Login {
+            uid: Some(1000),
+            user: text("alice"),
+            tty: text("pts/4"),
+            remote: text("10.136.119.3"),
+        },
+        cgroup: text("/system.slice/docker-3b1d.scope"),
+        unit: text("nginx.service"),
+        resource: vec![("container.id", "3b1d".to_owned()), ("container.name", "web".to_owned())],
+    }));
     insta::assert_json_snapshot!(encoded(event));
 }
 

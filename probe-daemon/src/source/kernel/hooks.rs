@@ -25,7 +25,7 @@ struct Hook {
 }
 
 /// All of them. A family whose hooks are several needs each that does not say otherwise.
-const HOOKS: [Hook; 9] = [
+const HOOKS: [Hook; 12] = [
     Hook {
         program: "sys_exit",
         tracepoint: "sys_exit",
@@ -70,7 +70,30 @@ const HOOKS: [Hook; 9] = [
         families: &[Kind::IoUring],
         without: None,
     },
+    Hook {
+        program: FORK,
+        tracepoint: "sched_process_fork",
+        families: &Kind::ALL,
+        without: Some(
+            "a process that is gone before its event is read may have no executable and no parents",
+        ),
+    },
+    Hook {
+        program: "sched_process_exec",
+        tracepoint: "sched_process_exec",
+        families: &Kind::ALL,
+        without: Some("a process that is gone before its event is read may have another one's executable"),
+    },
+    Hook {
+        program: "sched_process_gone",
+        tracepoint: "sched_process_exit",
+        families: &Kind::ALL,
+        without: Some("processes that have ended take the place of others"),
+    },
 ];
+
+/// The program without which nobody notes processes.
+pub const FORK: &str = "sched_process_fork";
 
 /// What a program expects, where some kernels have something else.
 enum Expects {
@@ -144,7 +167,9 @@ impl Links {
                 _ => {}
             }
         }
-        if let (true, Some(error)) = (self.0.is_empty(), refused) {
+        // What only adds to other hooks' events captures none.
+        let captures = |hook: &Hook| hook.without.is_none() && self.has(hook.program);
+        if let (false, Some(error)) = (HOOKS.iter().any(captures), refused) {
             return Err(error);
         }
         let hooks: Vec<_> = self.0.iter().map(|(program, _)| *program).collect();
