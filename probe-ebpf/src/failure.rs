@@ -108,7 +108,11 @@ impl<C: Caller> Failure<C> {
     #[inline(always)]
     fn describe(&self, header: &mut RingHeader, payload: &mut CallPayload) {
         header.tag = self.kind.tag();
-        payload.memory_len = [0; REGISTERS];
+        for length in &mut payload.memory_len {
+            // SAFETY: a reference is valid and aligned. Volatile, lest a function be called for it: 6.1's verifier allows
+            // 512 bytes of stack to all functions that are being called, and counts 32 for each.
+            unsafe { core::ptr::from_mut(length).write_volatile(0) };
+        }
         (payload.captured, payload.truncated, payload.abi) = (0, 0, self.abi);
         payload.capability = self.caller.refused(self.kind);
         self.caller.registers(&mut payload.registers);
