@@ -205,16 +205,32 @@ section! {
         pub queue_buffering_max_kbytes: u64 = 32_768, Whole(1..=2_097_151);
         /// How many milliseconds a message may wait for others to share its request.
         pub queue_buffering_max_ms: u64 = 50, Whole(0..=900_000);
+        /// Whether the topic is created where it is missing, with the brokers' own defaults for partitions and
+        /// replicas. Off also keeps brokers that create topics on demand from doing so.
+        pub create_topic: OnOff = OnOff::On, one_of::<OnOff>();
         /// User to log in as (SASL).
         pub username: Option<String> = None, Maybe(Text { what: "text", check: check::not_empty });
         /// The user's password.
         pub password: Option<Secret> = None, Maybe(Password);
-        /// Certificates of the authorities that the brokers' certificates are checked against (PEM).
+        /// File that holds nothing but the user's password. It is read again when Kafka refuses the password, so a
+        /// new one takes effect by itself.
+        pub password_file: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// How the user logs in.
+        pub sasl_mechanism: SaslMechanism = SaslMechanism::Plain, one_of::<SaslMechanism>();
+        /// Whether connections are encrypted; left out: where `ca_file` or `cert_file` is given. The brokers' host
+        /// names are checked against their certificates.
+        pub tls: Option<OnOff> = None, Maybe(one_of::<OnOff>());
+        /// Certificates of the authorities that the brokers' certificates are checked against (PEM); left out: those
+        /// that the host trusts.
         pub ca_file: Option<PathBuf> = None, Maybe(AbsolutePath);
         /// Certificate that this host shows to the brokers (PEM).
         pub cert_file: Option<PathBuf> = None, Maybe(AbsolutePath);
         /// Private key of that certificate (PEM).
         pub private_key: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// Password of the private key, where it has one.
+        pub private_key_password: Option<Secret> = None, Maybe(Password);
+        /// File that holds nothing but the password of the private key.
+        pub private_key_password_file: Option<PathBuf> = None, Maybe(AbsolutePath);
         /// Properties of librdkafka itself, set after all of the above.
         pub librdkafka: Properties = Properties::default(), AnyProperty;
     }
@@ -323,6 +339,18 @@ choice! {
 }
 
 choice! {
+    /// How a user logs in to Kafka: the names that SASL has for it.
+    pub enum SaslMechanism("a SASL mechanism") {
+        /// The password itself.
+        Plain = "PLAIN",
+        /// A proof of the password, with SHA-256.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// A proof of the password, with SHA-512.
+        ScramSha512 = "SCRAM-SHA-512",
+    }
+}
+
+choice! {
     /// How requests to Kafka are compressed.
     pub enum Compression("a compression codec") {
         /// Not at all.
@@ -413,6 +441,9 @@ fn needs_probes(reader: &mut Reader, key: &str, table: &Table) {
 }
 
 fn credentials(reader: &mut Reader, key: &str, table: &Table) {
-    check::both_or_none(reader, key, table, ["username", "password"]);
-    check::both_or_none(reader, key, table, ["cert_file", "private_key"]);
+    let password = ["password", "password_file"];
+    check::together(reader, key, table, ["username"].as_slice(), password.as_slice());
+    check::together(reader, key, table, ["cert_file"].as_slice(), ["private_key"].as_slice());
+    check::one_at_most(reader, key, table, password);
+    check::one_at_most(reader, key, table, ["private_key_password", "private_key_password_file"]);
 }

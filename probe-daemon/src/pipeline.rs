@@ -12,7 +12,7 @@ use ulid::{Generator, Overflow, Ulid};
 use crate::{
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
-    encode::json::Json,
+    encode::json::{self, Json},
     event::{Batch, Event, Observation, TraceEvent},
     fold::{Fold, Folded},
     meter::Meter,
@@ -97,7 +97,8 @@ impl Pipeline {
                 Ok(bytes) => {
                     self.meter.records.add(1);
                     self.meter.events.add(occurrences);
-                    self.offer(Encoded { bytes, event_name: record.said.event_name, occurrences });
+                    let (event_name, form) = (record.said.event_name, &json::FORM);
+                    self.offer(Encoded { bytes, event_name, form, occurrences });
                 }
                 Err(error) => {
                     self.meter.malformed.add(occurrences);
