@@ -48,12 +48,14 @@ pub use properties::check;
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// How often the sink looks after itself while nothing else happens.
 const TICK: Duration = Duration::from_secs(1);
+/// The same while an answer about the topic is on its way.
+const LOOK_TICK: Duration = Duration::from_millis(50);
 /// The first pause before records are sent again; it doubles up to the last one while nothing is acknowledged.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// Pauses between two looks at a topic that is not there, or is not told of.
 const TOPIC_PAUSE: Duration = Duration::from_secs(2);
-/// librdkafka's own limit for a request where none is configured.
+/// librdkafka's own limit for the batches of a request.
 const BATCH_SIZE: usize = 1_000_000;
 /// Requests do not become smaller than this, and records are not cut below.
 const SMALLEST: usize = 1024;
@@ -80,7 +82,8 @@ pub struct KafkaSink {
     suspect: Option<usize>,
     pause: Duration,
     topic: Look,
-    looked_after: Instant,
+    /// When the sink last looked after itself.
+    looked_after: Option<Instant>,
 }
 
 /// Where the search for the topic stands.
@@ -124,7 +127,7 @@ impl KafkaSink {
             suspect: None,
             pause: FIRST_PAUSE,
             topic: Look::At(Instant::now()),
-            looked_after: Instant::now(),
+            looked_after: None,
         })
     }
 
@@ -319,6 +322,15 @@ impl KafkaSink {
         Properties::read(&self.config).is_ok_and(|properties| properties != self.properties)
     }
 
+    /// How long the sink does not look after itself while nothing else happens.
+    fn tick(&self) -> Duration {
+        match (&self.topic, self.looked_after) {
+            (_, None) => Duration::ZERO,
+            (Look::UnderWay(_), _) => LOOK_TICK,
+            _ => TICK,
+        }
+    }
+
     /// Waits for news of the producer, at most for this long, and looks after what else there is.
     async fn idle(&mut self, most: Duration) {
         if let Some(session) = &self.session {
@@ -327,8 +339,8 @@ impl KafkaSink {
                 () = time::sleep(most) => {}
             }
         }
-        if self.looked_after.elapsed() >= TICK {
-            self.looked_after = Instant::now();
+        if self.looked_after.is_none_or(|when| when.elapsed() >= self.tick()) {
+            self.looked_after = Some(Instant::now());
             self.look_after().await;
         }
     }
@@ -422,7 +434,7 @@ impl Sink for KafkaSink {
         match &self.session {
             Some(session) => tokio::select! {
                 () = session.state.news.notified() => {}
-                () = time::sleep(TICK) => {}
+                () = time::sleep(self.tick()) => {}
             },
             None => time::sleep(TICK).await,
         }

@@ -114,13 +114,22 @@ impl Adviser {
                  for another host name than the one in kafka.kafka_broker ({brokers}); `openssl s_client -connect \
                  HOST:PORT -verify_hostname HOST -CAfile FILE` says which. Records wait"
             ),
-            Code::SSL => format!(
-                "no encrypted connection to a broker: if brokers ask for a certificate of this host, it is \
+            // A broker says so behind the handshake, so that librdkafka sees a lost connection.
+            Code::SSL | Code::BrokerTransportFailure if code == Code::SSL || reason.contains("SSL alert") => {
+                format!(
+                    "no encrypted connection to a broker: if brokers ask for a certificate of this host, it is \
                  {certificate}; a mended file takes effect at once. Records wait"
-            ),
-            Code::BrokerTransportFailure if reason.contains("SSL listener") => format!(
-                "Kafka: {code}; if the listener at {brokers} is encrypted, set kafka.tls or kafka.ca_file. Records wait"
-            ),
+                )
+            }
+            Code::BrokerTransportFailure
+                if self.user.is_none()
+                    && (reason.contains("SSL listener") || reason.contains("in state UP")) =>
+            {
+                format!(
+                    "Kafka closes the connection; if this lasts, the listener at {brokers} may want TLS (kafka.tls, \
+                     kafka.ca_file) or a login (kafka.username). Records wait"
+                )
+            }
             Code::Resolve => {
                 format!("Kafka: {code}; correct kafka.kafka_broker ({brokers}) or the name service")
             }

@@ -147,8 +147,9 @@ pub(super) struct Reports(pub Arc<State>);
 /// A line of librdkafka's own log.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
-        // A failed connection comes as an error too.
-        _ if ["FAIL", "ERROR", "FATAL"].contains(&facility) => {
+        // A failed connection comes as an error too, and so do a producer id that cannot be had (GETPID) and a
+        // certificate that no broker asks for (SSL).
+        _ if ["FAIL", "ERROR", "FATAL", "GETPID", "SSL"].contains(&facility) => {
             debug!(target: "librdkafka", facility, "{message}")
         }
         RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
