@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 pub mod json;
 
+/// Cuts a document to at most so many bytes and flags it; none where that cannot be done.
+pub type Cut = fn(&[u8], usize) -> Option<Bytes>;
+
 /// What an encoding is called where its documents go, and what can be done with a document without the record that
 /// it was made of.
 #[derive(Debug)]
@@ -15,7 +18,6 @@ pub struct Form {
     pub name: &'static str,
     /// The media type; the header `content-type`.
     pub content_type: &'static str,
-    /// Cuts a document to at most so many bytes and flags it; none where that cannot be done. Left out where
-    /// documents of this encoding cannot be cut.
-    pub cut: Option<fn(&[u8], usize) -> Option<Bytes>>,
+    /// Left out where documents of this encoding cannot be cut.
+    pub cut: Option<Cut>,
 }
