@@ -39,7 +39,7 @@ impl Sent {
         let address = secured.kafka.listener(listener)?;
         let kafka = kafka.replace("DIR", &dir.path().to_string_lossy());
         let text = format!(
-            "[[probes]]\nname = \"event\"\nswitch = \"on\"\n[event]\nout_channel = \"kafka\"\nkafka_topic = \"{topic}\"\n\
+            "[[probes]]\nname = \"event\"\nswitch = \"on\"\n[event]\nout_channel = \"kafka\"\nfold = \"off\"\nkafka_topic = \"{topic}\"\n\
              {ONLY_OURS}[kafka]\nkafka_broker = \"{address}\"\n{kafka}\n"
         );
         fs::write(&path, text)?;
