@@ -5,6 +5,7 @@
 //! Reading, showing and `docs/config.md` follow from that declaration. To add a key, add a field.
 
 mod check;
+mod choice;
 mod docs;
 mod error;
 mod kind;
@@ -20,6 +21,9 @@ mod tests;
 mod toml;
 mod tree;
 
+pub use choice::{
+    Action, Channel, CheckType, Compression, Encoding, LogLevel, OnOff, SaslMechanism, Severity, Switch,
+};
 pub use docs::docs;
 pub use error::{ConfigError, ConfigErrors, Spanned};
 pub use secret::{Properties, Secret};
@@ -31,7 +35,7 @@ use kind::{
 };
 use probe_common::SLEEPER_NAMES_LEN;
 use read::Reader;
-use schema::{Section, choice, section};
+use schema::{Section, section};
 use std::io::Read as _;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -280,16 +284,32 @@ section! {
         pub queue_buffering_max_kbytes: u64 = 32_768, Whole(1..=2_097_151);
         /// How many milliseconds a message may wait for others to share its request.
         pub queue_buffering_max_ms: u64 = 50, Whole(0..=900_000);
+        /// Whether the topic is created where it is missing, with the brokers' own defaults for partitions and
+        /// replicas. Off also keeps brokers that create topics on demand from doing so.
+        pub create_topic: OnOff = OnOff::On, one_of::<OnOff>();
         /// User to log in as (SASL).
         pub username: Option<String> = None, Maybe(Text { what: "text", check: check::not_empty });
         /// The user's password.
         pub password: Option<Secret> = None, Maybe(Password);
-        /// Certificates of the authorities that the brokers' certificates are checked against (PEM).
+        /// File that holds nothing but the user's password. It is read again when Kafka refuses the password, so a
+        /// new one takes effect by itself.
+        pub password_file: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// How the user logs in.
+        pub sasl_mechanism: SaslMechanism = SaslMechanism::Plain, one_of::<SaslMechanism>();
+        /// Whether connections are encrypted; left out: where `ca_file` or `cert_file` is given. The brokers' host
+        /// names are checked against their certificates.
+        pub tls: Option<OnOff> = None, Maybe(one_of::<OnOff>());
+        /// Certificates of the authorities that the brokers' certificates are checked against (PEM); left out: those
+        /// that the host trusts.
         pub ca_file: Option<PathBuf> = None, Maybe(AbsolutePath);
         /// Certificate that this host shows to the brokers (PEM).
         pub cert_file: Option<PathBuf> = None, Maybe(AbsolutePath);
         /// Private key of that certificate (PEM).
         pub private_key: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// Password of the private key, where it has one.
+        pub private_key_password: Option<Secret> = None, Maybe(Password);
+        /// File that holds nothing but the password of the private key.
+        pub private_key_password_file: Option<PathBuf> = None, Maybe(AbsolutePath);
         /// Properties of librdkafka itself, set after all of the above.
         pub librdkafka: Properties = Properties::default(), AnyProperty;
     }
@@ -314,122 +334,6 @@ section! {
     pub struct Stdout {
         /// The form of a record here; left out: `event.encoding`. `"text"` and `"color"` are for people.
         pub encoding: Option<Encoding> = None, Maybe(one_of::<Encoding>());
-    }
-}
-
-choice! {
-    /// How much the daemon says.
-    pub enum LogLevel("a log level") {
-        /// Everything.
-        Trace = "trace",
-        /// What helps to find a mistake.
-        Debug = "debug",
-        /// What an operator wants to know.
-        Info = "info",
-        /// What may need a hand.
-        Warn = "warn",
-        /// What is lost.
-        Error = "error",
-    }
-}
-
-choice! {
-    /// Whether a probe runs.
-    pub enum Switch("a switch") {
-        /// It runs.
-        On = "on",
-        /// It does not.
-        Off = "off",
-        /// A command decides.
-        Auto = "auto",
-    }
-}
-
-choice! {
-    /// Whether something is captured.
-    pub enum OnOff("a switch") {
-        /// It is.
-        On = "on",
-        /// It is not.
-        Off = "off",
-    }
-}
-
-choice! {
-    /// How the output of a start check is read.
-    pub enum CheckType("a type of check") {
-        /// The first number in it, above 0 for yes.
-        Count = "count",
-    }
-}
-
-choice! {
-    /// Where records go.
-    pub enum Channel("a channel") {
-        /// A topic of Kafka.
-        Kafka = "kafka",
-        /// Files.
-        Logs = "logs",
-        /// Standard output.
-        Stdout = "stdout",
-    }
-}
-
-choice! {
-    /// The form of a record.
-    pub enum Encoding("an encoding that this build writes") {
-        /// One JSON document for each record, with the keys of OpenTelemetry's log data model.
-        Json = "json",
-        /// What gala-gopher's own probes write, for programs that read theirs.
-        Gala = "gala",
-        /// OTLP/JSON: one `LogsData` with one record.
-        OtlpJson = "otlp_json",
-        /// OTLP/protobuf: one `LogsData` with one record.
-        OtlpProto = "otlp_proto",
-        /// One line for people.
-        Text = "text",
-        /// One short line for people, with the colours of a terminal.
-        Color = "color",
-    }
-}
-
-choice! {
-    /// What a rule does.
-    pub enum Action("an action") {
-        /// The failure becomes a record.
-        Report = "report",
-        /// It does not.
-        Drop = "drop",
-    }
-}
-
-choice! {
-    /// How grave a record is: the names that OpenTelemetry has for it.
-    pub enum Severity("a severity") {
-        /// Worth knowing.
-        Info = "INFO",
-        /// Worth a look.
-        Warn = "WARN",
-        /// Something failed.
-        Error = "ERROR",
-        /// Something is gone.
-        Fatal = "FATAL",
-    }
-}
-
-choice! {
-    /// How requests to Kafka are compressed.
-    pub enum Compression("a compression codec") {
-        /// Not at all.
-        None = "none",
-        /// gzip.
-        Gzip = "gzip",
-        /// Snappy.
-        Snappy = "snappy",
-        /// LZ4.
-        Lz4 = "lz4",
-        /// Zstandard.
-        Zstd = "zstd",
     }
 }
 
@@ -541,6 +445,9 @@ fn sleepers(reader: &mut Reader, key: &str, table: &Table) {
 }
 
 fn credentials(reader: &mut Reader, key: &str, table: &Table) {
-    check::both_or_none(reader, key, table, ["username", "password"]);
-    check::both_or_none(reader, key, table, ["cert_file", "private_key"]);
+    let password = ["password", "password_file"];
+    check::together(reader, key, table, ["username"].as_slice(), password.as_slice());
+    check::together(reader, key, table, ["cert_file"].as_slice(), ["private_key"].as_slice());
+    check::one_at_most(reader, key, table, password);
+    check::one_at_most(reader, key, table, ["private_key_password", "private_key_password_file"]);
 }

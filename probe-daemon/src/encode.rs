@@ -17,8 +17,30 @@ pub mod text;
 
 use gala::Gala;
 use json::Json;
-use otlp::{Form, Otlp};
+use otlp::{Otlp, Syntax};
 use text::Text;
+
+/// Cuts a document to at most so many bytes and flags it; none where that cannot be done.
+pub type Cut = fn(&[u8], usize) -> Option<Bytes>;
+
+/// What an encoding is called where its documents go, and what can be done with a document without the record that
+/// it was made of.
+#[derive(Debug)]
+pub struct Form {
+    /// As in the configuration; the header `gg.encoding` of a Kafka message.
+    pub name: &'static str,
+    /// The media type; the header `content-type`.
+    pub content_type: &'static str,
+    /// Left out where documents of this encoding cannot be cut.
+    pub cut: Option<Cut>,
+}
+
+impl Form {
+    /// A form whose documents cannot be cut.
+    const fn whole(name: &'static str, content_type: &'static str) -> Self {
+        Self { name, content_type, cut: None }
+    }
+}
 
 /// Writes records of one host in one form.
 pub enum Encoder {
@@ -41,8 +63,8 @@ impl Encoder {
         Ok(match encoding {
             Encoding::Json => Self::Json(Json::new(resource)?),
             Encoding::Gala => Self::Gala(Gala::new(resource)),
-            Encoding::OtlpJson => Self::Otlp(Otlp::new(Form::Json, resource)),
-            Encoding::OtlpProto => Self::Otlp(Otlp::new(Form::Proto, resource)),
+            Encoding::OtlpJson => Self::Otlp(Otlp::new(Syntax::Json, resource)),
+            Encoding::OtlpProto => Self::Otlp(Otlp::new(Syntax::Proto, resource)),
             Encoding::Text => Self::Text(Text::plain()),
             Encoding::Color => Self::Text(Text::color()),
         })
@@ -63,12 +85,15 @@ impl Encoder {
 }
 
 impl Encoding {
-    /// The media type of one document, as IANA or OpenTelemetry registers it.
-    pub fn content_type(self) -> &'static str {
+    /// What it is called where its documents go.
+    pub fn form(self) -> &'static Form {
         match self {
-            Self::Json | Self::Gala | Self::OtlpJson => "application/json",
-            Self::OtlpProto => "application/x-protobuf",
-            Self::Text | Self::Color => "text/plain; charset=utf-8",
+            Self::Json => &json::FORM,
+            Self::Gala => &const { Form::whole("gala", "application/json") },
+            Self::OtlpJson => &const { Form::whole("otlp_json", "application/json") },
+            Self::OtlpProto => &const { Form::whole("otlp_proto", "application/x-protobuf") },
+            Self::Text => &const { Form::whole("text", "text/plain; charset=utf-8") },
+            Self::Color => &const { Form::whole("color", "text/plain; charset=utf-8") },
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     catalogue::Catalogue,
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
-    encode::Encoder,
+    encode::{Encoder, Form},
     enrich::Enricher,
     event::{Batch, End, Event, Observation},
     exec::{Looker, Question},
@@ -52,7 +52,9 @@ pub struct Pipeline {
 
 /// A form, and the sinks that take it: each record is encoded once for all of them.
 pub struct Route {
-    /// Writes the form.
+    /// Which form it is.
+    pub form: &'static Form,
+    /// Writes it.
     pub encoder: Encoder,
     /// One queue for each sink.
     pub queues: Vec<Queue>,
@@ -62,7 +64,8 @@ impl Route {
     fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
-                let record = Encoded { bytes, event_name: record.said.event_name, occurrences };
+                let (event_name, form) = (record.said.event_name, self.form);
+                let record = Encoded { bytes, event_name, form, occurrences };
                 self.queues.iter().for_each(|queue| queue.offer(record.clone()));
             }
             Err(error) => {

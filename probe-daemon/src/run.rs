@@ -115,7 +115,9 @@ pub async fn run(
     let mut kernel = Kernel::attach(&first, Folding { entries })?;
     let (selections, selected) = watch::channel(first);
     let (policies, policy) = watch::channel(Arc::new(policy));
-    let route = |(encoding, queues)| Ok(Route { encoder: Encoder::new(encoding, &resource)?, queues });
+    let route = |(encoding, queues): (Encoding, _)| {
+        Ok(Route { form: encoding.form(), encoder: Encoder::new(encoding, &resource)?, queues })
+    };
     let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
     let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);

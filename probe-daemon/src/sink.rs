@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::meter::SinkMeter;
+use crate::{encode::Form, meter::SinkMeter};
 
 pub mod file;
 pub mod kafka;
@@ -32,6 +32,8 @@ pub struct Encoded {
     pub bytes: Bytes,
     /// What kind of event it is; a header of the Kafka record.
     pub event_name: &'static str,
+    /// What the document is.
+    pub form: &'static Form,
     /// Events that it stands for.
     pub occurrences: u64,
 }
@@ -62,6 +64,17 @@ pub trait Sink: Send + 'static {
     /// Takes all records out of the batch and delivers them in order. The sink counts each as delivered or lost,
     /// now or when it knows. It may wait for as long as it needs, but not past the deadline.
     fn deliver(&mut self, batch: &mut Vec<Encoded>) -> impl Future<Output = ()> + Send;
+
+    /// Waits until there is something to do beside new records, such as one that came back. May be dropped at any
+    /// time.
+    fn wants_care(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Does it.
+    fn care(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// Finishes: returns when each record is counted, at the deadline at the latest.
     fn close(self) -> impl Future<Output = ()> + Send;
@@ -97,9 +110,17 @@ impl Queue {
 /// Feeds a sink from its queue until the pipeline has closed it, then closes the sink.
 pub async fn drive(mut sink: impl Sink, mut records: mpsc::Receiver<Encoded>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while records.recv_many(&mut batch, BATCH).await > 0 {
-        sink.deliver(&mut batch).await;
-        batch.clear();
+    loop {
+        tokio::select! {
+            count = records.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    break;
+                }
+                sink.deliver(&mut batch).await;
+                batch.clear();
+            }
+            () = sink.wants_care() => sink.care().await,
+        }
     }
     sink.close().await;
 }

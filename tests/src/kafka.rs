@@ -1,6 +1,12 @@
 //! A real Apache Kafka and an independent consumer: in come the jars (`KAFKA_LIBS`), out come a broker on
 //! free ports with a folder of its own, and the messages of a topic as the Java client reads them.
 
+pub mod certificate;
+mod client;
+pub mod secured;
+
+pub use client::Reader;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +28,20 @@ pub struct Kafka {
     class_path: OsString,
     dir: TempDir,
     port: u16,
+    /// Further listeners, by name.
+    listeners: Vec<(String, u16)>,
     server: Option<Child>,
+}
+
+/// What a Kafka has beside its plain listener.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// Names and security protocols of further listeners.
+    pub listeners: Vec<(&'static str, &'static str)>,
+    /// Lines of `server.properties`, which win.
+    pub properties: String,
+    /// Users of SCRAM, as `kafka-storage format --add-scram` takes them.
+    pub scram: Vec<String>,
 }
 
 /// One message as the Java client prints it.
@@ -50,34 +69,54 @@ pub struct Consumer {
 impl Kafka {
     /// Formats a new Kafka without running it. Its port is settled: a producer may be given it already.
     pub fn new() -> Result<Self> {
+        Self::with(&Setup::default())
+    }
+
+    /// The same with more listeners, properties and users.
+    pub fn with(setup: &Setup) -> Result<Self> {
         let libs = std::env::var_os("KAFKA_LIBS").context("KAFKA_LIBS must name a folder of Kafka's jars")?;
         let dir = tempfile::Builder::new().prefix("probe-kafka-").tempdir()?;
         let class_path = PathBuf::from(libs).join("*").into_os_string();
         // Both are bound at once, so that they differ.
         let broker = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let controller = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let control = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = broker.local_addr()?.port();
-        let controller = controller.local_addr()?.port();
+        let controller = control.local_addr()?.port();
         let logs = dir.path().join("logs");
+        let mut listeners = Vec::new();
+        let (mut more, mut protocols) = (String::new(), String::new());
+        let mut bound = Vec::new();
+        for (name, protocol) in &setup.listeners {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let port = listener.local_addr()?.port();
+            more.push_str(&format!(",{name}://127.0.0.1:{port}"));
+            protocols.push_str(&format!(",{name}:{protocol}"));
+            listeners.push(((*name).to_owned(), port));
+            bound.push(listener);
+        }
+        drop((broker, bound, control));
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              controller.listener.names=CONTROLLER\nlog.dirs={}\n\
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
              group.initial.rebalance.delay.ms=0\n\
-             broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=500\n",
-            logs.display()
+             broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=500\n{}",
+            logs.display(),
+            setup.properties
         );
         fs::write(dir.path().join("server.properties"), properties)?;
-        let kafka = Self { class_path, dir, port, server: None };
+        let kafka = Self { class_path, dir, port, listeners, server: None };
         let output = kafka
             .java("256m", "kafka.tools.StorageTool")
             .args(["format", "-t", "cHJvYmUtdGVzdC1jbHVzdA", "-c"])
             .arg(kafka.dir.path().join("server.properties"))
+            .args(setup.scram.iter().flat_map(|user| ["--add-scram", user]))
             .output()
             .context("cannot run java")?;
         ensure!(
@@ -130,6 +169,31 @@ impl Kafka {
     /// The address that clients start from.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The address of a listener by name.
+    pub fn listener(&self, name: &str) -> Result<String> {
+        let found = self.listeners.iter().find(|(listener, _)| listener == name);
+        let (_, port) = found.with_context(|| format!("no listener {name}"))?;
+        Ok(format!("127.0.0.1:{port}"))
+    }
+
+    /// The process id of the running broker.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
+    /// Runs one of Kafka's own tools on this broker.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<()> {
+        let mut tool = self.java("256m", class);
+        tool.args(["--bootstrap-server", &self.address()]).args(arguments);
+        let output = tool.output().context("cannot run java")?;
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        // Some of them end with 0 whatever happens.
+        let failed = !output.status.success() || said.contains("Error") || errors.contains("Exception");
+        ensure!(!failed, "{class} {arguments:?}: {said}{errors}");
+        Ok(())
     }
 
     /// Reads a topic with the Java client.

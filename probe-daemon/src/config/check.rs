@@ -2,7 +2,7 @@
 //! be right.
 
 use crate::config::read::{Reader, join};
-use crate::config::tree::{Table, Value, get};
+use crate::config::tree::{Node, Table, Value, get};
 
 /// Anything that is not empty.
 pub(crate) fn not_empty(text: &str) -> Result<String, String> {
@@ -61,15 +61,34 @@ pub(crate) fn at_most(reader: &mut Reader, section: &str, table: &Table, name: &
     }
 }
 
-/// Two keys of which neither is of use without the other; an empty text counts as left out.
-pub(crate) fn both_or_none(reader: &mut Reader, section: &str, table: &Table, pair: [&str; 2]) {
-    let given =
-        |key| get(table, key).filter(|node| !matches!(&node.value, Value::Text(text) if text.is_empty()));
-    for [one, other] in [pair, [pair[1], pair[0]]] {
-        if let (Some(node), None) = (given(one), given(other)) {
-            let message = format!("{one} is set without {other}; set both or neither");
-            reader.error(node, &join(section, one), message);
+/// A key as it was written; an empty text counts as left out.
+fn given<'a>(table: &'a Table, key: &str) -> Option<&'a Node> {
+    get(table, key).filter(|node| !matches!(&node.value, Value::Text(text) if text.is_empty()))
+}
+
+/// Two settings of which neither is of use without the other; each may be written under any of its keys.
+pub(crate) fn together(reader: &mut Reader, section: &str, table: &Table, one: &[&str], other: &[&str]) {
+    for (keys, missing) in [(one, other), (other, one)] {
+        if missing.iter().any(|key| given(table, key).is_some()) {
+            continue;
         }
+        for key in keys {
+            if let Some(node) = given(table, key) {
+                let missing = missing.join(" or ");
+                reader.error(
+                    node,
+                    &join(section, key),
+                    format!("{key} is set without {missing}; set both or neither"),
+                );
+            }
+        }
+    }
+}
+
+/// Two keys that say the same thing in two ways.
+pub(crate) fn one_at_most(reader: &mut Reader, section: &str, table: &Table, [one, other]: [&str; 2]) {
+    if let (Some(_), Some(node)) = (given(table, one), given(table, other)) {
+        reader.error(node, &join(section, other), format!("{other} is set beside {one}; set one of them"));
     }
 }
 

@@ -3,14 +3,22 @@
 //! 64-bit times are strings, since many readers hold numbers as doubles. The resource carries the host under
 //! OpenTelemetry's names and under gala-gopher's own (`host.hostname`, `host.machineid`).
 
+mod cut;
+
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::record::{LogRecord, Value, resource::Resource};
+use crate::{
+    encode::Form,
+    record::{LogRecord, Value, resource::Resource},
+};
 
 /// More than most records need, so that few grow while they are written.
 const CAPACITY: usize = 4096;
+
+/// What it is called.
+pub const FORM: Form = Form { name: "json", content_type: "application/json", cut: Some(cut::cut) };
 
 /// Encodes records of one host.
 pub struct Json {

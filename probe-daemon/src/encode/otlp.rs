@@ -25,7 +25,7 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 /// How the protocol's types are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Form {
+pub enum Syntax {
     /// Protobuf.
     Proto,
     /// JSON as the protocol's specification maps it.
@@ -34,14 +34,14 @@ pub enum Form {
 
 /// Encodes records of one host.
 pub struct Otlp {
-    form: Form,
+    syntax: Syntax,
     host: Vec<KeyValue>,
 }
 
 impl Otlp {
     /// An encoder for records of this host.
-    pub fn new(form: Form, resource: &Resource) -> Self {
-        Self { form, host: resource.attributes.iter().map(|(key, value)| pair(key, text(value))).collect() }
+    pub fn new(syntax: Syntax, resource: &Resource) -> Self {
+        Self { syntax, host: resource.attributes.iter().map(|(key, value)| pair(key, text(value))).collect() }
     }
 
     /// One `LogsData`.
@@ -50,9 +50,9 @@ impl Otlp {
     /// None is known: the protocol's types are made of texts and numbers.
     pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
         let data = self.data(record);
-        Ok(match self.form {
-            Form::Proto => data.encode_to_vec().into(),
-            Form::Json => serde_json::to_vec(&json::Data(&data))?.into(),
+        Ok(match self.syntax {
+            Syntax::Proto => data.encode_to_vec().into(),
+            Syntax::Json => serde_json::to_vec(&json::Data(&data))?.into(),
         })
     }
 

@@ -1,261 +1,491 @@
 //! The Kafka sink: one message a record, key `host.id`, idempotent, acknowledged by all in-sync replicas.
 //!
-//! A record counts as delivered only when its delivery report says so. While the brokers are away, librdkafka's
-//! queue fills, then this sink's own; what finds that one full is lost for Kafka, counted. librdkafka gives up on
-//! a message after `message.timeout.ms`, which is counted too.
+//! In: encoded records. Out: messages in one topic. A record counts as delivered only when its delivery report says
+//! so. One that Kafka does not take comes back as a value, with all records behind it, and they are sent again in
+//! order by a new producer: whether a broker was away for too long, the topic was deleted, a permission or a
+//! password is wrong, or the producer itself is stuck. So a record may arrive twice, with the same `log.record.uid`,
+//! and none is lost but for three reasons, each counted: this sink's queue is full, the daemon is stopped, or
+//! Kafka refuses that very record, which is then cut, and given up where it cannot be cut further.
+
+mod advice;
+mod properties;
+mod reports;
+mod secret;
+mod session;
+#[cfg(test)]
+mod tests;
+mod topic;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    ClientContext,
-    config::{ClientConfig, RDKafkaLogLevel},
-    error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer},
+use rdkafka::{error::RDKafkaErrorCode as Code, producer::Producer as _};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time,
 };
-use tokio::time;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
+use self::{
+    advice::Adviser,
+    properties::Properties,
+    reports::{Returned, State, Ticket},
+    session::{Batching, Session},
+    topic::Found,
+};
 use super::{Deadline, Encoded, Sink};
 use crate::{
-    config::{Channel, Config, ConfigError, Encoding},
+    config::{Config, OnOff},
     meter::SinkMeter,
 };
 
+pub use properties::check;
+
 /// Pause before a record is offered again to librdkafka's full queue.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
-/// The same trouble is logged again after this time.
-const TROUBLE_PAUSE: Duration = Duration::from_secs(60);
-/// How long delivery reports of purged messages may take.
-const PURGE_TIME: Duration = Duration::from_secs(1);
+/// How often the sink looks after itself while nothing else happens.
+const TICK: Duration = Duration::from_secs(1);
+/// The same while an answer about the topic is on its way.
+const LOOK_TICK: Duration = Duration::from_millis(50);
+/// The first pause before records are sent again; it doubles up to the last one while nothing is acknowledged.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// Pauses between two looks at a topic that is not there, or is not told of.
+const TOPIC_PAUSE: Duration = Duration::from_secs(2);
+/// librdkafka's own limit for the batches of a request.
+const BATCH_SIZE: usize = 1_000_000;
+/// Requests do not become smaller than this, and records are not cut below.
+const SMALLEST: usize = 1024;
 
 /// Produces records to one topic.
 pub struct KafkaSink {
-    producer: ThreadedProducer<Reports>,
-    topic: String,
-    encoding: Encoding,
+    config: Config,
     key: Option<String>,
     deadline: Deadline,
     meter: Arc<SinkMeter>,
+    adviser: Arc<Adviser>,
+    properties: Properties,
+    /// None only while one producer takes the place of another.
+    session: Option<Session>,
+    /// Records that librdkafka does not have, in order; those that came back are the first.
+    waiting: VecDeque<Ticket>,
+    /// The number of the newest record.
+    newest: u64,
+    /// Records up to this number are sent one by one, since a request that held some of them was refused.
+    alone: u64,
+    /// The most bytes in a request, where brokers refused requests for their size.
+    batch_size: Option<usize>,
+    /// The same from when the records that are sent alone are through, unless one of them was the reason.
+    suspect: Option<usize>,
+    pause: Duration,
+    topic: Look,
+    /// When the sink last looked after itself.
+    looked_after: Option<Instant>,
 }
 
-/// librdkafka's properties for this configuration: what the daemon needs, what the file says, then what
-/// `[kafka.librdkafka]` passes through, which wins.
-pub fn properties(config: &Config) -> ClientConfig {
-    let kafka = &config.kafka;
-    let mut properties = ClientConfig::new();
-    let mut set = |key: &str, value: &str| {
-        properties.set(key, value);
-    };
-    set("bootstrap.servers", &kafka.kafka_broker);
-    set("client.id", "gala-gopher-event-probe");
-    set("enable.idempotence", "true");
-    set("acks", "all");
-    // The Java client's partitioner: the same host goes to the same partition whoever produces.
-    set("partitioner", "murmur2_random");
-    set("message.timeout.ms", "120000");
-    set("socket.keepalive.enable", "true");
-    set("batch.num.messages", &kafka.batch_num_messages.to_string());
-    set("compression.type", kafka.compression_codec.as_str());
-    set("queue.buffering.max.messages", &kafka.queue_buffering_max_messages.to_string());
-    set("queue.buffering.max.kbytes", &kafka.queue_buffering_max_kbytes.to_string());
-    set("queue.buffering.max.ms", &kafka.queue_buffering_max_ms.to_string());
-    let files = [
-        ("ssl.ca.location", &kafka.ca_file),
-        ("ssl.certificate.location", &kafka.cert_file),
-        ("ssl.key.location", &kafka.private_key),
-    ];
-    let tls = files.iter().any(|(_, file)| file.is_some());
-    let protocol = match (kafka.username.is_some(), tls) {
-        (true, true) => "sasl_ssl",
-        (true, false) => "sasl_plaintext",
-        (false, true) => "ssl",
-        (false, false) => "plaintext",
-    };
-    set("security.protocol", protocol);
-    for (key, file) in files {
-        if let Some(file) = file {
-            set(key, &file.to_string_lossy());
-        }
-    }
-    if let (Some(username), Some(password)) = (&kafka.username, &kafka.password) {
-        set("sasl.mechanism", "PLAIN");
-        set("sasl.username", username);
-        set("sasl.password", password.expose());
-    }
-    for (key, value) in &kafka.librdkafka.0 {
-        set(key, value);
-    }
-    properties
-}
-
-/// Asks librdkafka whether it accepts the properties; nothing is contacted.
-///
-/// # Errors
-/// librdkafka's own sentence about the first property that it refuses.
-pub fn check(config: &Config) -> Result<(), ConfigError> {
-    properties(config).create_native_config().map(drop).map_err(|error| match &error {
-        // The value stays out of the message: it may be a password.
-        KafkaError::ClientConfig(_, description, property, _) => {
-            let key = format!("kafka.librdkafka.{property}");
-            ConfigError::about(key, format!("librdkafka refuses it: {description}"))
-        }
-        other => ConfigError::about("kafka", other.to_string()),
-    })
+/// Where the search for the topic stands.
+enum Look {
+    /// Not begun, or to be begun again at this time.
+    At(Instant),
+    /// Under way.
+    UnderWay(JoinHandle<Found>),
+    /// It was there.
+    Done,
 }
 
 impl KafkaSink {
     /// Creates the producer. No broker needs to be there yet.
     ///
     /// # Errors
-    /// What librdkafka finds wrong with the configuration.
+    /// What is wrong with the configuration, or with a file that it names.
     pub fn new(
         config: &Config,
         key: Option<String>,
         deadline: Deadline,
         meter: Arc<SinkMeter>,
     ) -> Result<Self, String> {
-        let producer = properties(config)
-            .set_log_level(RDKafkaLogLevel::Info)
-            .create_with_context(Reports { meter: Arc::clone(&meter), trouble: Mutex::new(None) })
-            .map_err(|error| error.to_string())?;
-        let (topic, encoding) = (config.event.kafka_topic.clone(), config.encoding(Channel::Kafka));
-        Ok(Self { producer, topic, encoding, key, deadline, meter })
+        let properties = Properties::read(config).map_err(|error| error.to_string())?;
+        properties::warn_of_leaks(config, &properties);
+        let adviser = Arc::new(Adviser::new(config));
+        let state = Arc::new(State::new(Arc::clone(&meter), Arc::clone(&adviser)));
+        let session = Session::start(&properties, Batching::Together(None), state)?;
+        Ok(Self {
+            config: config.clone(),
+            key,
+            deadline,
+            meter,
+            adviser,
+            properties,
+            session: Some(session),
+            waiting: VecDeque::new(),
+            newest: 0,
+            alone: 0,
+            batch_size: None,
+            suspect: None,
+            pause: FIRST_PAUSE,
+            topic: Look::At(Instant::now()),
+            looked_after: None,
+        })
     }
 
-    /// Hands one record to librdkafka, and waits while its queue is full.
-    async fn produce(&self, record: &Encoded) {
-        loop {
-            if self.deadline.passed() {
-                self.meter.lost_delivery.add(record.occurrences);
-                return;
+    /// Hands all that waits to librdkafka, and waits while it cannot take it.
+    async fn pump(&mut self) {
+        while !self.deadline.passed() {
+            let Some(session) = &self.session else { return };
+            if session.broken() {
+                self.recover(None).await;
+                continue;
             }
-            let headers = OwnedHeaders::new_with_capacity(4)
-                .insert(Header { key: "content-type", value: Some(self.encoding.content_type()) })
-                .insert(Header { key: "gg.encoding", value: Some(self.encoding.as_str()) })
-                .insert(Header { key: "gg.schema", value: Some("1") })
-                .insert(Header { key: "gg.event", value: Some(record.event_name) });
-            // The delivery report brings the number back.
-            let events = Box::new(record.occurrences);
-            let mut message = BaseRecord::<str, [u8], _>::with_opaque_to(&self.topic, events)
-                .payload(&record.bytes)
-                .headers(headers);
-            if let Some(key) = &self.key {
-                message = message.key(key);
-            }
-            match self.producer.send(message) {
-                Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    time::sleep(FULL_PAUSE).await;
+            let Some(ticket) = self.waiting.front() else { return };
+            let alone = ticket.number <= self.alone;
+            if alone != (session.batching == Batching::Alone) {
+                // The last one that was sent alone is acknowledged before others go together again.
+                match session.in_flight() {
+                    0 => self.renew().await,
+                    _ => self.idle(TICK).await,
                 }
-                Err((error, _)) => {
-                    self.meter.lost_delivery.add(record.occurrences);
-                    error!(%error, "a record is lost: Kafka refuses it");
+                continue;
+            }
+            if alone && session.in_flight() > 0 {
+                self.idle(TICK).await;
+                continue;
+            }
+            match session.send(&self.config.event.kafka_topic, self.key.as_deref(), ticket) {
+                Ok(()) => drop(self.waiting.pop_front()),
+                Err(Code::QueueFull) => self.idle(FULL_PAUSE).await,
+                Err(code) if is_refusal(code) => {
+                    // librdkafka itself refuses it, so there is no doubt which record is meant.
+                    if let Some(mut ticket) = self.waiting.pop_front()
+                        && let Some(record) = self.cut(&ticket.record, code)
+                    {
+                        ticket.record = record;
+                        self.waiting.push_front(ticket);
+                    }
+                }
+                Err(code) => self.recover(Some(code)).await,
+            }
+        }
+    }
+
+    /// Replaces a producer that delivers nothing more, for the reason that is given if it is known, and takes back
+    /// what it had.
+    async fn recover(&mut self, reason: Option<Code>) {
+        let Some(session) = self.session.take() else { return };
+        let state = Arc::clone(&session.state);
+        let fatal = session.fatal();
+        let batching = session.batching;
+        let returned = spawn_blocking(move || session.end()).await.unwrap_or_else(|error| {
+            error!(%error, "records are not accounted for: a Kafka producer did not end cleanly");
+            Vec::new()
+        });
+        if state.acknowledged.load(Ordering::Relaxed) > 0 {
+            self.pause = FIRST_PAUSE;
+        }
+        let purged = |code: &Code| matches!(code, Code::PurgeQueue | Code::PurgeInflight);
+        let first = returned.iter().map(|back| back.why).find(|code| !purged(code)).or(reason);
+        let trouble = fatal.or_else(|| first.map(|code| (code, code.to_string())));
+        let refused = self.settle(returned, batching);
+        if let Some((code, reason)) = trouble
+            && !refused
+        {
+            self.say(code, &reason);
+            self.rest().await;
+        }
+        self.renew().await;
+    }
+
+    /// Decides about records that came back: to be sent again, or not. Returns whether some were refused.
+    ///
+    /// This is where records that Kafka did not take are at hand as values; those to be sent again go in front of
+    /// what waits.
+    fn settle(&mut self, returned: Vec<Returned>, batching: Batching) -> bool {
+        let refused: Vec<_> = returned.iter().filter(|back| is_refusal(back.why)).collect();
+        let any = !refused.is_empty();
+        if let (Batching::Together(size), Some(last)) = (batching, refused.last()) {
+            // Which record of the request it is about, or whether only all together are too large, shows when each
+            // is sent by itself.
+            self.alone = last.ticket.number;
+            let for_size = refused.iter().any(|back| is_size(back.why));
+            self.suspect = for_size.then(|| (size.unwrap_or(BATCH_SIZE) / 4).max(SMALLEST));
+        }
+        for Returned { mut ticket, why } in returned.into_iter().rev() {
+            if batching == Batching::Alone && is_refusal(why) {
+                self.suspect = None;
+                let Some(record) = self.cut(&ticket.record, why) else { continue };
+                ticket.record = record;
+            }
+            self.waiting.push_front(ticket);
+        }
+        any
+    }
+
+    /// A smaller form of a record that Kafka refuses for good; none where there is none, and then it is lost.
+    fn cut(&self, record: &Encoded, why: Code) -> Option<Encoded> {
+        let size = record.bytes.len();
+        let topic = &self.config.event.kafka_topic;
+        let smaller = match record.form.cut {
+            Some(cut) if is_size(why) && size > SMALLEST => cut(&record.bytes, size / 2),
+            _ => None,
+        };
+        match smaller {
+            Some(bytes) => {
+                warn!(
+                    size,
+                    cut = bytes.len(),
+                    "a record is cut: topic {topic} takes none of its size; raise the topic's max.message.bytes"
+                );
+                Some(Encoded { bytes, ..record.clone() })
+            }
+            None => {
+                error!(
+                    size,
+                    event = record.event_name,
+                    "a record is lost: Kafka refuses it for good ({why})"
+                );
+                self.meter.lost_delivery.add(record.occurrences);
+                None
+            }
+        }
+    }
+
+    /// Says why records came back, and looks for the topic where that may be the reason.
+    fn say(&mut self, code: Code, reason: &str) {
+        match code {
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+                // The look says more than this error does.
+                self.topic = Look::At(Instant::now());
+            }
+            _ => self.adviser.warn(code, reason),
+        }
+    }
+
+    /// Makes a producer for what is to be sent next, with the secrets and certificates as they are now.
+    async fn renew(&mut self) {
+        let batching = match self.waiting.front() {
+            Some(ticket) if ticket.number <= self.alone => Batching::Alone,
+            _ => {
+                self.batch_size = self.suspect.take().or(self.batch_size);
+                Batching::Together(self.batch_size)
+            }
+        };
+        if let Some(session) = self.session.take() {
+            // Nothing is in flight; it is only to be taken down.
+            let ended = spawn_blocking(move || session.end()).await;
+            let returned = ended.unwrap_or_default().into_iter();
+            returned.rev().for_each(|back| self.waiting.push_front(back.ticket));
+        }
+        while !self.deadline.passed() {
+            match Properties::read(&self.config) {
+                Ok(properties) => self.properties = properties,
+                // It may be there again in a moment, and what was read before may still be right.
+                Err(error) => self.adviser.unreadable(&error.to_string()),
+            }
+            let state = Arc::new(State::new(Arc::clone(&self.meter), Arc::clone(&self.adviser)));
+            // Whatever was wrong is not known to be mended.
+            state.troubled.store(true, Ordering::Release);
+            match Session::start(&self.properties, batching, state) {
+                Ok(session) => {
+                    self.session = Some(session);
                     return;
                 }
+                Err(error) => {
+                    self.adviser.no_producer(&error);
+                    self.rest().await;
+                }
             }
+        }
+    }
+
+    /// Pauses before another attempt, for longer each time. New secrets or certificates end the pause.
+    async fn rest(&mut self) {
+        let end = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        while Instant::now() < end && !self.deadline.passed() {
+            if self.mended() {
+                self.pause = FIRST_PAUSE;
+                return;
+            }
+            // A stopping daemon has no time for long pauses.
+            let slice = if self.deadline.left().is_some() { FIRST_PAUSE / 2 } else { FIRST_PAUSE };
+            time::sleep(slice.min(end.saturating_duration_since(Instant::now()))).await;
+            if self.deadline.left().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Whether a secret or a certificate is another one than the producer has.
+    fn mended(&self) -> bool {
+        Properties::read(&self.config).is_ok_and(|properties| properties != self.properties)
+    }
+
+    /// How long the sink does not look after itself while nothing else happens.
+    fn tick(&self) -> Duration {
+        match (&self.topic, self.looked_after) {
+            (_, None) => Duration::ZERO,
+            (Look::UnderWay(_), _) => LOOK_TICK,
+            _ => TICK,
+        }
+    }
+
+    /// Waits for news of the producer, at most for this long, and looks after what else there is.
+    async fn idle(&mut self, most: Duration) {
+        if let Some(session) = &self.session {
+            tokio::select! {
+                () = session.state.news.notified() => {}
+                () = time::sleep(most) => {}
+            }
+        }
+        if self.looked_after.is_none_or(|when| when.elapsed() >= self.tick()) {
+            self.looked_after = Some(Instant::now());
+            self.look_after().await;
+        }
+    }
+
+    /// Sees to the topic, and to new secrets and certificates while Kafka refuses the old ones.
+    async fn look_after(&mut self) {
+        let Some(session) = &self.session else { return };
+        if session.state.troubled.load(Ordering::Acquire) && self.mended() {
+            info!("a secret or a certificate has changed; Kafka is tried again with it");
+            session.state.broken.store(true, Ordering::Release);
+            return;
+        }
+        match &mut self.topic {
+            Look::At(when) if *when <= Instant::now() => {
+                let producer = session.producer();
+                let name = self.config.event.kafka_topic.clone();
+                let create = self.config.kafka.create_topic == OnOff::On;
+                let properties = create.then(|| self.properties.client.clone());
+                let look = spawn_blocking(move || topic::look(producer.client(), &name, properties.as_ref()));
+                self.topic = Look::UnderWay(look);
+            }
+            Look::UnderWay(look) if look.is_finished() => {
+                let found = look.await.unwrap_or(Found::Unknown);
+                self.found(found);
+            }
+            Look::At(_) | Look::UnderWay(_) | Look::Done => {}
+        }
+    }
+
+    /// What a look at the topic means.
+    fn found(&mut self, found: Found) {
+        let topic = &self.config.event.kafka_topic;
+        self.topic = match found {
+            Found::There(partitions) => {
+                info!(partitions, "Kafka has the topic {topic}");
+                Look::Done
+            }
+            Found::Created => {
+                info!("the topic {topic} was missing and is created");
+                Look::Done
+            }
+            Found::Missing(why) => {
+                self.adviser.missing(&why);
+                self.expect_better();
+                Look::At(Instant::now() + TOPIC_PAUSE)
+            }
+            Found::Refused(code, reason) => {
+                self.adviser.warn(code, &reason);
+                self.expect_better();
+                Look::At(Instant::now() + TOPIC_PAUSE)
+            }
+            Found::Unknown => Look::At(Instant::now() + TOPIC_PAUSE),
+        };
+    }
+
+    /// The next acknowledgement is worth a line in the log.
+    fn expect_better(&self) {
+        if let Some(session) = &self.session {
+            session.state.troubled.store(true, Ordering::Release);
+        }
+    }
+
+    /// Counts as lost what could not be delivered before the deadline.
+    fn lose(&self, records: impl Iterator<Item = Encoded>) {
+        let (mut count, mut events) = (0_u64, 0);
+        for record in records {
+            count += 1;
+            events += record.occurrences;
+        }
+        if count > 0 {
+            error!(records = count, "records are lost: Kafka did not acknowledge them in time");
+            self.meter.lost_delivery.add(events);
         }
     }
 }
 
 impl Sink for KafkaSink {
     async fn deliver(&mut self, batch: &mut Vec<Encoded>) {
-        for record in batch.iter() {
-            self.produce(record).await;
+        for record in batch.drain(..) {
+            self.newest += 1;
+            self.waiting.push_back(Ticket { number: self.newest, record });
+        }
+        self.pump().await;
+        if self.deadline.passed() {
+            let left = std::mem::take(&mut self.waiting);
+            self.lose(left.into_iter().map(|ticket| ticket.record));
         }
     }
 
-    async fn close(self) {
-        let left = self.deadline.left().unwrap_or_default();
-        let flushed = tokio::task::spawn_blocking(move || {
-            // Dropping a producer purges it, and with it the reports that the ledger needs: flush first.
-            if self.producer.flush(left).is_err() {
-                warn!(
-                    records = self.producer.in_flight_count(),
-                    "Kafka did not acknowledge all records in time"
-                );
-                self.producer.purge(PurgeConfig::default().queue().inflight());
-                if let Err(error) = self.producer.flush(PURGE_TIME) {
-                    error!(%error, "records are not accounted for");
-                }
-            }
-        });
-        if let Err(error) = flushed.await {
-            error!(%error, "the Kafka producer did not close cleanly");
-        }
-    }
-}
-
-/// Takes librdkafka's delivery reports, errors and log lines.
-struct Reports {
-    meter: Arc<SinkMeter>,
-    trouble: Mutex<Option<Trouble>>,
-}
-
-/// The error that was logged last.
-struct Trouble {
-    code: Option<RDKafkaErrorCode>,
-    since: Instant,
-}
-
-impl Reports {
-    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            // A failed connection comes as an error too.
-            _ if ["FAIL", "ERROR"].contains(&facility) => debug!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
-                info!(target: "librdkafka", facility, "{message}")
-            }
-            _ => warn!(target: "librdkafka", facility, "{message}"),
+    async fn wants_care(&self) {
+        match &self.session {
+            Some(session) => tokio::select! {
+                () = session.state.news.notified() => {}
+                () = time::sleep(self.tick()) => {}
+            },
+            None => time::sleep(TICK).await,
         }
     }
 
-    /// librdkafka reports each attempt; a line for each would fill the log of a host whose brokers are away.
-    fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        let mut trouble = self.trouble();
-        let again = trouble.as_ref().is_some_and(|last| last.since.elapsed() < TROUBLE_PAUSE);
-        // That all brokers are down only sums up what was said of each.
-        if !again
-            || (code != Some(RDKafkaErrorCode::AllBrokersDown)
-                && trouble.as_ref().is_some_and(|l| l.code != code))
+    async fn care(&mut self) {
+        self.idle(Duration::ZERO).await;
+        self.pump().await;
+    }
+
+    async fn close(mut self) {
+        while let Some(left) = self.deadline.left()
+            && !left.is_zero()
         {
-            warn!(reason, "Kafka: {}", code.map_or_else(|| error.to_string(), |code| code.to_string()));
-            *trouble = Some(Trouble { code, since: Instant::now() });
+            self.pump().await;
+            let Some(session) = &self.session else { break };
+            if session.in_flight() == 0 && !session.broken() {
+                break;
+            }
+            let producer = session.producer();
+            let patience = left.min(Duration::from_millis(200));
+            let flushed = spawn_blocking(move || Session::flush(&producer, patience)).await;
+            if let Err(error) = flushed {
+                error!(%error, "Kafka cannot be flushed");
+            }
         }
+        let mut left: Vec<Encoded> = Vec::new();
+        if let Some(session) = self.session.take() {
+            match spawn_blocking(move || session.end()).await {
+                Ok(returned) => left.extend(returned.into_iter().map(|back| back.ticket.record)),
+                Err(error) => error!(%error, "the Kafka producer did not close cleanly"),
+            }
+        }
+        left.extend(std::mem::take(&mut self.waiting).into_iter().map(|ticket| ticket.record));
+        self.lose(left.into_iter());
     }
-
-    // Statistics are off unless a property asks for them; they are not for the log.
-    fn stats_raw(&self, _: &[u8]) {}
 }
 
-impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<u64>;
+/// Whether Kafka says that it never takes such a record, whoever sends it and however often.
+fn is_refusal(code: Code) -> bool {
+    let other = [
+        Code::InvalidMessage,
+        Code::InvalidRecord,
+        Code::InvalidTimestamp,
+        Code::PolicyViolation,
+        Code::UnsupportedForMessageFormat,
+    ];
+    is_size(code) || other.contains(&code)
+}
 
-    fn delivery(&self, report: &DeliveryResult<'_>, events: Box<u64>) {
-        match report {
-            Ok(_) => {
-                self.meter.delivered(1, *events);
-                if self.trouble().take().is_some() {
-                    info!("Kafka takes records");
-                }
-            }
-            Err((error, _)) => {
-                if self.meter.lost_delivery.get() == 0 {
-                    error!(%error, "records are lost: Kafka did not take them; further ones are only counted");
-                }
-                self.meter.lost_delivery.add(*events);
-            }
-        }
-    }
+/// Whether it says so for the size.
+fn is_size(code: Code) -> bool {
+    [Code::MessageSizeTooLarge, Code::InvalidMessageSize, Code::MessageBatchTooLarge].contains(&code)
 }

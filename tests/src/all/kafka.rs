@@ -1,6 +1,15 @@
 //! The whole path to a real Apache Kafka: in come failures made on purpose, out come the messages that
 //! Kafka's own Java client reads.
 
+#[path = "kafka/refused.rs"]
+mod refused;
+#[path = "kafka/secured.rs"]
+mod secured;
+#[path = "kafka/sent.rs"]
+mod sent;
+#[path = "kafka/topic.rs"]
+mod topic;
+
 use std::fs;
 use std::path::PathBuf;
 

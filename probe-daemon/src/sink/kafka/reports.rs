@@ -1,0 +1,213 @@
+//! What librdkafka reports of one producer. In: its callbacks. Out: counts of what was delivered, and every record
+//! that was not, as a value with the reason.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rdkafka::{
+    ClientContext, Message,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    producer::{DeliveryResult, ProducerContext},
+};
+use serde::Deserialize;
+use tokio::sync::Notify;
+use tracing::{debug, info, warn};
+
+use super::advice::Adviser;
+use crate::{encode::Form, meter::SinkMeter, sink::Encoded};
+
+/// A producer that has messages and a connection, and no acknowledgement for this time, is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// A record with its place in the order of the stream.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// The first record of this run has 1.
+    pub number: u64,
+    /// The record.
+    pub record: Encoded,
+}
+
+/// A record that Kafka did not take, and why.
+#[derive(Debug)]
+pub(super) struct Returned {
+    /// The record, as it was given.
+    pub ticket: Ticket,
+    /// Why it came back.
+    pub why: Code,
+}
+
+/// What a message in librdkafka's queue does not hold itself.
+pub(super) struct Stub {
+    pub number: u64,
+    pub event_name: &'static str,
+    pub form: &'static Form,
+    pub occurrences: u64,
+}
+
+/// What is known of one producer, shared with its callbacks.
+pub(super) struct State {
+    meter: Arc<SinkMeter>,
+    pub adviser: Arc<Adviser>,
+    /// Messages without a delivery report.
+    pub in_flight: AtomicUsize,
+    /// Messages that were acknowledged.
+    pub acknowledged: AtomicU64,
+    /// Something came back, or must be looked at; or nothing is in flight any more.
+    pub news: Notify,
+    /// An error was reported since the last acknowledgement.
+    pub troubled: AtomicBool,
+    /// The producer will deliver nothing more.
+    pub broken: AtomicBool,
+    returned: Mutex<Vec<Returned>>,
+    progress: Mutex<Progress>,
+}
+
+/// How far the producer was when the statistics last showed it working or idle.
+struct Progress {
+    acknowledged: u64,
+    since: Instant,
+}
+
+impl State {
+    pub fn new(meter: Arc<SinkMeter>, adviser: Arc<Adviser>) -> Self {
+        Self {
+            meter,
+            adviser,
+            in_flight: AtomicUsize::new(0),
+            acknowledged: AtomicU64::new(0),
+            news: Notify::new(),
+            troubled: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            returned: Mutex::default(),
+            progress: Mutex::new(Progress { acknowledged: 0, since: Instant::now() }),
+        }
+    }
+
+    fn returned(&self) -> MutexGuard<'_, Vec<Returned>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what came back, in the order of the stream.
+    pub fn take_returned(&self) -> Vec<Returned> {
+        let mut returned = std::mem::take(&mut *self.returned());
+        returned.sort_unstable_by_key(|back| back.ticket.number);
+        returned
+    }
+
+    /// The producer is of no use any more.
+    fn give_up(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.news.notify_one();
+    }
+
+    /// Looks for a producer that has messages and a connection, and gets nothing acknowledged.
+    fn watch(&self, statistics: &Statistics) {
+        let acknowledged = self.acknowledged.load(Ordering::Relaxed);
+        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if statistics.msg_cnt == 0 || !connected || acknowledged != progress.acknowledged {
+            *progress = Progress { acknowledged, since: Instant::now() };
+        } else if progress.since.elapsed() >= STUCK {
+            progress.since = Instant::now();
+            warn!(
+                waiting = statistics.msg_cnt,
+                "Kafka has acknowledged nothing for {} s although it is connected; the producer is made anew",
+                STUCK.as_secs()
+            );
+            self.give_up();
+        }
+    }
+}
+
+/// What is read of librdkafka's statistics.
+#[derive(Deserialize)]
+struct Statistics {
+    msg_cnt: u64,
+    #[serde(default)]
+    brokers: BTreeMap<String, Broker>,
+}
+
+#[derive(Deserialize)]
+struct Broker {
+    state: String,
+}
+
+/// The receiver of librdkafka's callbacks.
+pub(super) struct Reports(pub Arc<State>);
+
+/// A line of librdkafka's own log.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        // A failed connection comes as an error too, and so do a producer id that cannot be had (GETPID) and a
+        // certificate that no broker asks for (SSL).
+        _ if ["FAIL", "ERROR", "FATAL", "GETPID", "SSL"].contains(&facility) => {
+            debug!(target: "librdkafka", facility, "{message}")
+        }
+        RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => info!(target: "librdkafka", facility, "{message}"),
+        _ => warn!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        self.0.troubled.store(true, Ordering::Release);
+        if code == Code::Fatal {
+            // The reason behind it is asked for when the producer is replaced.
+            debug!(reason, "the Kafka producer cannot go on");
+            self.0.give_up();
+        } else {
+            self.0.adviser.warn(code, reason);
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice(statistics) {
+            Ok(statistics) => self.0.watch(&statistics),
+            Err(error) => debug!(%error, "librdkafka's statistics cannot be read"),
+        }
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Stub>;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, stub: Box<Stub>) {
+        let state = &self.0;
+        match report {
+            Ok(_) => {
+                state.meter.delivered(1, stub.occurrences);
+                state.acknowledged.fetch_add(1, Ordering::Relaxed);
+                if state.troubled.swap(false, Ordering::AcqRel) {
+                    state.adviser.all_is_well();
+                }
+            }
+            Err((error, message)) => {
+                let Stub { number, event_name, form, occurrences } = *stub;
+                let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+                let record = Encoded { bytes, event_name, form, occurrences };
+                let why = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                state.returned().push(Returned { ticket: Ticket { number, record }, why });
+                // What comes back is sent again by a new producer, with all that was behind it: so order is kept.
+                state.give_up();
+            }
+        }
+        if state.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            state.news.notify_one();
+        }
+    }
+}

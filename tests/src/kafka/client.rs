@@ -1,0 +1,107 @@
+//! A quick client for many small tests: in comes a topic, out come its messages; and topics made and removed.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use super::Kafka;
+use crate::record::Record;
+
+/// Reads partition 0 of a topic from its beginning.
+pub struct Reader {
+    consumer: BaseConsumer,
+    /// What it has read so far.
+    pub records: Vec<Record>,
+}
+
+impl Reader {
+    /// Takes over what has come since the last time.
+    pub fn poll(&mut self) -> Result<()> {
+        let mut wait = Duration::from_millis(20);
+        while let Some(message) = self.consumer.poll(wait) {
+            match message {
+                Ok(message) => self.records.push(Record::parse(message.payload().unwrap_or_default())?),
+                // The topic is not there, or not there any more; the records tell whether that is as it should be.
+                Err(_) => break,
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// The ids of all records.
+    pub fn unique(&self) -> BTreeSet<String> {
+        self.records.iter().map(|record| record.attribute("log.record.uid").to_string()).collect()
+    }
+}
+
+impl Kafka {
+    /// Reads a topic that is there, or will be.
+    pub fn read(&self, topic: &str) -> Result<Reader> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.address())
+            .set("group.id", "tests")
+            .set("enable.auto.commit", "false")
+            .set("allow.auto.create.topics", "false")
+            .set("topic.metadata.refresh.interval.ms", "500")
+            .create()?;
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset(topic, 0, Offset::Beginning)?;
+        consumer.assign(&partitions)?;
+        Ok(Reader { consumer, records: Vec::new() })
+    }
+
+    /// Creates a topic of one partition.
+    pub fn create_topic(&self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
+        let new =
+            settings.iter().fold(NewTopic::new(topic, 1, TopicReplication::Fixed(1)), |new, (key, value)| {
+                new.set(key, value)
+            });
+        let admin = self.admin()?;
+        let created = wait(admin.create_topics([&new], &AdminOptions::new()))?;
+        match created?.into_iter().next().context("no answer")? {
+            Ok(_) => Ok(()),
+            Err((topic, code)) => bail!("{topic} cannot be created: {code}"),
+        }
+    }
+
+    /// Removes a topic with all that is in it.
+    pub fn delete_topic(&self, topic: &str) -> Result<()> {
+        let admin = self.admin()?;
+        let deleted = wait(admin.delete_topics(&[topic], &AdminOptions::new()))?;
+        match deleted?.into_iter().next().context("no answer")? {
+            Ok(_) => Ok(()),
+            Err((topic, code)) => bail!("{topic} cannot be deleted: {code}"),
+        }
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        Ok(ClientConfig::new().set("bootstrap.servers", self.address()).create()?)
+    }
+}
+
+/// Waits for an answer without a runtime.
+fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
+    struct Waker(std::sync::mpsc::Sender<()>);
+    impl std::task::Wake for Waker {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.send(()).ok();
+        }
+    }
+    let (sender, woken) = channel();
+    let waker = std::sync::Arc::new(Waker(sender)).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(answer) => return Ok(answer),
+            std::task::Poll::Pending => woken.recv_timeout(Duration::from_secs(60)).context("no answer")?,
+        }
+    }
+}
