@@ -35,7 +35,8 @@ pub use map::{
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,
-    Runner, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS, SleeperSet, TAKEN, WAYS, Wait,
+    Runner, SLEEPER_CGROUPS, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS,
+    SleeperSet, TAKEN, WAYS, Wait,
 };
 pub use oom::{OomPayload, OomRecord};
 pub use process::{

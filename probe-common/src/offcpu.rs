@@ -21,10 +21,14 @@ pub const TAKEN: &str = ".data.taken";
 pub const RUNNERS: &str = "RUNNERS";
 /// Map: hash whose keys are the names of threads whose interruptible sleeps are looked at.
 pub const SLEEPER_NAMES: &str = "SLEEPER_NAMES";
+/// Map: hash whose keys are the ids of cgroups whose threads' interruptible sleeps are looked at.
+pub const SLEEPER_CGROUPS: &str = "SLEEPER_CGROUPS";
 /// Sets of [`SLEEPERS`], a power of two.
 pub const SLEEPER_SETS: u32 = 16 * 1024;
 /// Names that [`SLEEPER_NAMES`] has room for.
 pub const SLEEPER_NAMES_LEN: u32 = 64;
+/// Cgroups that [`SLEEPER_CGROUPS`] has room for.
+pub const SLEEPER_CGROUPS_LEN: u32 = 1024;
 /// Ways of a [`SleeperSet`]: together they fill one cache line.
 pub const WAYS: usize = 4;
 

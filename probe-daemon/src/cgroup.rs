@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::glob;
+
 /// Where cgroups are mounted: the memory controller's hierarchy first, where it has its own, then the unified one
 /// beside it or alone.
 const ROOTS: [&str; 3] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
@@ -73,6 +75,14 @@ impl Cgroups {
             self.last_walk = Some((Instant::now(), begun.elapsed()));
         }
         cgroup.path = self.known.get(&cgroup.id).cloned();
+    }
+
+    /// The ids of cgroups whose paths are like one of these patterns, as they are now.
+    pub fn like(&mut self, patterns: &[String]) -> Vec<u64> {
+        self.known.clear();
+        self.walk();
+        let wanted = |path: &str| patterns.iter().any(|pattern| glob::matches(pattern, path));
+        self.known.iter().filter(|(_, path)| wanted(path)).map(|(id, _)| *id).collect()
     }
 
     /// The path of a process's cgroup, where it can be found. That of a process which is still there costs no walk.

@@ -224,12 +224,16 @@ section! {
         /// nobody wait so long on a host that is merely busy, nor does the limit of a container, which is renewed
         /// every 100 ms. Threads of the policy `SCHED_IDLE` are left out.
         pub starved_ms: u64 = 500, Whole(0..=3_600_000);
-        /// Milliseconds in interruptible sleep (state S) that make a stall of the threads of `interruptible_comms`; 0
+        /// Milliseconds in interruptible sleep (state S) that make a stall of the threads of `interruptible_comms` and
+        /// `interruptible_cgroups`; 0
         /// is off.
         pub interruptible_ms: u64 = 1000, Whole(0..=3_600_000);
         /// Names of threads whose interruptible sleeps are looked at, up to 64; left out: none, since a thread that
         /// sleeps so is idle as a rule. With names here, each sleep of any thread costs a look-up of its name.
         pub interruptible_comms: Vec<Spanned<String>> = Vec::new(), Names("names such as `[\"postgres\"]`");
+        /// Paths of cgroups whose threads' interruptible sleeps are looked at, `*` for any characters; up to 1,024 cgroups,
+        /// new ones are found within seconds. Left out: none.
+        pub interruptible_cgroups: Vec<Spanned<String>> = Vec::new(), Names("paths such as `[\"/system.slice/*\"]`");
         /// The first rule that matches decides; what no rule is about is reported.
         pub rules: Vec<FamilyRule> = Vec::new(), Sections::<FamilyRule>(PhantomData);
     }

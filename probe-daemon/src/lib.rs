@@ -18,6 +18,7 @@ pub mod event;
 pub mod exec;
 pub mod facts;
 pub mod fold;
+pub mod glob;
 pub mod io_uring;
 pub mod meter;
 pub mod nearest;

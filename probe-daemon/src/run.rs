@@ -212,5 +212,6 @@ fn thresholds(config: &Config) -> Thresholds {
         starved: Duration::from_millis(offcpu.starved_ms),
         interruptible: Duration::from_millis(offcpu.interruptible_ms),
         comms: offcpu.interruptible_comms.iter().map(|comm| comm.value.clone()).collect(),
+        cgroups: offcpu.interruptible_cgroups.iter().map(|path| path.value.clone()).collect(),
     }
 }

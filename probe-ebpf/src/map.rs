@@ -8,7 +8,7 @@ use aya_ebpf::{
 use probe_common::{
     COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldFirst, FoldPage, KINDS, LOOKS_SLOTS,
     Looks, OffcpuControl, Offsets, POLICY_SLOTS, PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner,
-    SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy,
+    SLEEPER_CGROUPS_LEN, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -59,6 +59,10 @@ pub static TAKEN: [u32; SLEEPER_SETS as usize] = [0; SLEEPER_SETS as usize];
 /// Names of threads whose interruptible sleeps are looked at.
 #[map]
 pub static SLEEPER_NAMES: HashMap<[u8; COMM_LEN], u32> = HashMap::with_max_entries(SLEEPER_NAMES_LEN, 0);
+
+/// Cgroups whose threads' interruptible sleeps are looked at.
+#[map]
+pub static SLEEPER_CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(SLEEPER_CGROUPS_LEN, 0);
 
 /// Starved threads that have been told of, with the time when they were queued.
 #[map]

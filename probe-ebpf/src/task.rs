@@ -137,7 +137,7 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
     head.context_sw =
         task.load::<u64>(global(&OFFSETS.task_nvcsw)) + task.load::<u64>(global(&OFFSETS.task_nivcsw));
 
-    header.cgroup = cgroup(task).map_or(0, |kn| kn.load(global(&OFFSETS.kn_id)));
+    header.cgroup = cgroup_id(task);
     head.comm = task.comm();
 
     let nsproxy = global(&OFFSETS.task_nsproxy);
@@ -178,6 +178,12 @@ pub fn identify(task: Object, pid_tgid: u64, header: &mut RingHeader) {
 #[inline(always)]
 pub fn process_start(task: Object) -> u64 {
     task.load_behind(global(&OFFSETS.task_group_leader), global(&OFFSETS.task_start_boottime))
+}
+
+/// The id of the task's cgroup; 0 where unknown.
+#[inline(always)]
+pub fn cgroup_id(task: Object) -> u64 {
+    cgroup(task).map_or(0, |kn| kn.load(global(&OFFSETS.kn_id)))
 }
 
 /// The last name of the path of the task's cgroup.

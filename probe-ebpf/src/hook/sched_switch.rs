@@ -21,9 +21,9 @@ use probe_common::{ABSENT, Kind, OffcpuControl, Runner, Wait};
 
 use crate::{
     emit::{self, Fate},
-    map::{HOG, OFFCPU_CONTROL, OFFSETS, SLEEPER_NAMES, STARVED_TOLD, control, global},
+    map::{HOG, OFFCPU_CONTROL, OFFSETS, SLEEPER_CGROUPS, SLEEPER_NAMES, STARVED_TOLD, control, global},
     stall::{self, INTERRUPTIBLE, Stall, TOLD, Way},
-    task::Object,
+    task::{Object, cgroup_id},
 };
 
 /// Runs at every context switch of the host.
@@ -129,7 +129,7 @@ fn leave(prev: Object, flags: u64) {
 
 #[inline(never)]
 fn leave_interruptibly(prev: Object) {
-    if SLEEPER_NAMES.get_ptr(prev.comm()).is_some() {
+    if SLEEPER_NAMES.get_ptr(prev.comm()).is_some() || SLEEPER_CGROUPS.get_ptr(cgroup_id(prev)).is_some() {
         leave(prev, INTERRUPTIBLE);
     }
 }

@@ -11,18 +11,21 @@ use aya::{
     programs::Iter,
 };
 use probe_common::{
-    CALIBRATION, COMM_LEN, Calibration, OFFCPU_CONTROL, OffcpuControl, SLEEPER_NAMES, SLEEPER_SETS, SLEEPERS,
-    SleeperSet, TAKEN,
+    CALIBRATION, COMM_LEN, Calibration, OFFCPU_CONTROL, OffcpuControl, SLEEPER_CGROUPS, SLEEPER_CGROUPS_LEN,
+    SLEEPER_NAMES, SLEEPER_SETS, SLEEPERS, SleeperSet, TAKEN,
 };
 use rustix::time::{ClockId, clock_getres};
 use tracing::{debug, warn};
 
 use super::{KernelError, array, take_map};
+use crate::cgroup::Cgroups;
 
 /// Time between two looks at all threads.
 pub const SWEEP: Duration = Duration::from_secs(1);
 /// Comparisons of the clocks of which the lowest counts. The clocks drift apart by at most half a millisecond a second.
 const COMPARISONS: usize = 8;
+/// Sweeps between two looks for new cgroups.
+const CGROUP_SWEEPS: u32 = 5;
 /// The program that looks at a thread.
 const PROGRAM: &str = "task_iter";
 
@@ -33,10 +36,12 @@ pub struct Thresholds {
     pub blocked: Duration,
     /// Waiting for a CPU.
     pub starved: Duration,
-    /// In interruptible sleep, of threads that have one of `comms`.
+    /// In interruptible sleep, of threads that have one of `comms` or are in one of `cgroups`.
     pub interruptible: Duration,
     /// Names of threads.
     pub comms: Vec<String>,
+    /// Patterns of paths of cgroups.
+    pub cgroups: Vec<String>,
 }
 
 impl Thresholds {
@@ -46,7 +51,7 @@ impl Thresholds {
     }
 
     fn sleeping(&self) -> Duration {
-        if self.comms.is_empty() { Duration::ZERO } else { self.interruptible }
+        if self.comms.is_empty() && self.cgroups.is_empty() { Duration::ZERO } else { self.interruptible }
     }
 }
 
@@ -57,6 +62,10 @@ pub struct Stalls {
     sleepers: Array<MapData, SleeperSet>,
     taken: Array<MapData, [u32; SLEEPER_SETS as usize]>,
     names: HashMap<MapData, [u8; COMM_LEN], u32>,
+    cgroups: HashMap<MapData, u64, u32>,
+    /// Patterns of paths of cgroups, and how many sweeps ago they were looked up.
+    patterns: (Vec<String>, u32),
+    tree: Cgroups,
     now: OffcpuControl,
     samples: VecDeque<Calibration>,
     /// The kernel can look at all threads.
@@ -68,6 +77,8 @@ impl Stalls {
     pub fn new(bpf: &mut Ebpf) -> Result<Self, KernelError> {
         let names = HashMap::try_from(take_map(bpf, SLEEPER_NAMES)?)
             .map_err(|e| KernelError::refused("opening a map", e))?;
+        let cgroups = HashMap::try_from(take_map(bpf, SLEEPER_CGROUPS)?)
+            .map_err(|e| KernelError::refused("opening a map", e))?;
         let control = array(bpf, OFFCPU_CONTROL)?;
         let (calibration, sleepers, taken) =
             (array(bpf, CALIBRATION)?, array(bpf, SLEEPERS)?, array(bpf, TAKEN)?);
@@ -78,6 +89,9 @@ impl Stalls {
             sleepers,
             taken,
             names,
+            cgroups,
+            patterns: (Vec::new(), 0),
+            tree: Cgroups::new(),
             now,
             samples: VecDeque::new(),
             sweeps: false,
@@ -123,14 +137,37 @@ impl Stalls {
         for name in &thresholds.comms {
             self.names.insert(comm(name), 1, 0).map_err(refused)?;
         }
+        self.patterns = (thresholds.cgroups.clone(), 0);
+        self.find_cgroups();
         self.now.blocked = nanoseconds(thresholds.blocked);
         self.now.starved = nanoseconds(thresholds.starved);
         self.now.sleeping = nanoseconds(thresholds.sleeping());
         self.publish()
     }
 
+    /// Takes over which cgroups are like the patterns now.
+    fn find_cgroups(&mut self) {
+        let wanted = if self.patterns.0.is_empty() { Vec::new() } else { self.tree.like(&self.patterns.0) };
+        let old: Vec<u64> = self.cgroups.keys().filter_map(Result::ok).collect();
+        let gone = old.iter().filter(|id| !wanted.contains(id)).map(|id| self.cgroups.remove(id));
+        let mut written: Vec<_> = gone.collect();
+        written.extend(wanted.iter().filter(|id| !old.contains(id)).map(|id| self.cgroups.insert(id, 1, 0)));
+        if let Some(error) = written.into_iter().find_map(Result::err) {
+            warn!(
+                cgroups = wanted.len(),
+                "event.offcpu.interruptible_cgroups: not all cgroups are looked at, there is room for \
+                 {SLEEPER_CGROUPS_LEN}: {error}"
+            );
+        }
+    }
+
     /// Looks at all threads.
     pub fn sweep(&mut self, bpf: &mut Ebpf) {
+        self.patterns.1 += 1;
+        if self.patterns.1 >= CGROUP_SWEEPS && !self.patterns.0.is_empty() {
+            self.patterns.1 = 0;
+            self.find_cgroups();
+        }
         if !self.sweeps {
             return;
         }

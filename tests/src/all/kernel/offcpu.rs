@@ -1,5 +1,8 @@
 //! Stalls: each thread that is kept off the CPU for too long has its record, and no other thread has.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -151,6 +154,29 @@ fn only_the_sleepers_that_are_asked_for_are_reported() -> Result<()> {
     ensure!(nanoseconds(longest)? / MILLISECOND >= 1700, "{records:?}");
     ensure!(of(&probe, tids.0).is_empty(), "an ordinary sleep is reported: {:?}", of(&probe, tids.0));
     probe.finish()?;
+    Ok(())
+}
+
+#[test]
+fn the_sleepers_of_a_cgroup_are_reported_where_that_is_asked_for() -> Result<()> {
+    let v1 = Path::new("/sys/fs/cgroup/memory");
+    let root = if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") };
+    let cgroup = root.join(format!("nap-{}", std::process::id()));
+    fs::create_dir(&cgroup)?;
+    let keys = "interruptible_ms = 200\ninterruptible_cgroups = [\"/nap-*\"]";
+    let mut probe = FileDaemon::start(&alone(keys))?;
+    let nap = |place: &str| Command::new("sh").args(["-c", &format!("{place} sleep 1.8; true")]).spawn();
+    let mut inside = nap(&format!("echo $$ > {}/cgroup.procs;", cgroup.display()))?;
+    let mut outside = nap("")?;
+    let [inside_id, outside_id] = [inside.id(), outside.id()].map(u32::cast_signed);
+    inside.wait()?;
+    outside.wait()?;
+    ended(&mut probe, inside_id)?;
+    let records = of(&probe, inside_id);
+    check(records.last().context("no record")?, "S", Duration::from_millis(200))?;
+    ensure!(of(&probe, outside_id).is_empty(), "an ordinary sleep is reported: {:?}", of(&probe, outside_id));
+    probe.finish()?;
+    fs::remove_dir(&cgroup)?;
     Ok(())
 }
 
