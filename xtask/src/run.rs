@@ -82,10 +82,12 @@ pub fn show_status(mut command: Command) -> Result<ExitStatus> {
     tee(command, "", None).map(|(status, _)| status)
 }
 
-/// Runs `command`, copies what it says to the terminal as it comes, each line after `prefix`, and returns
-/// it too. A child that runs longer than `limit` is killed, which is an error.
+/// Runs `command`, copies what it says to the terminal as it comes, and returns it too. With a `prefix` it shows whole
+/// lines only, each after the prefix, since others may be speaking as well. A child that runs longer than `limit` is
+/// killed, which is an error.
 pub fn tee(command: Command, prefix: &str, limit: Option<Duration>) -> Result<(ExitStatus, String)> {
     let mut said = Vec::new();
+    let mut shown = 0;
     let mut line_open = false;
     let mut last_word = Instant::now();
     let status = pump(command, limit, |event| {
@@ -98,14 +100,22 @@ pub fn tee(command: Command, prefix: &str, limit: Option<Duration>) -> Result<(E
         let _ = match event {
             Event::Output(bytes) => {
                 said.extend_from_slice(bytes);
-                let shown = prefixed(bytes, prefix, &mut line_open);
-                out.write_all(&shown)
+                let whole = said.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                let end = if prefix.is_empty() { said.len() } else { whole };
+                let fresh = prefixed(said.get(shown..end).unwrap_or_default(), prefix, &mut line_open);
+                shown = shown.max(end);
+                out.write_all(&fresh)
             }
             Event::Silent(since_start) if line_open => write!(out, "[{} s] ", since_start.as_secs()),
-            Event::Silent(since_start) => writeln!(out, "{prefix}… {} s", since_start.as_secs()),
+            Event::Silent(since_start) => {
+                let doing = String::from_utf8_lossy(&said[shown..]);
+                writeln!(out, "{prefix}{doing}… {} s", since_start.as_secs())
+            }
         };
         let _ = out.flush();
     })?;
+    let rest = prefixed(&said[shown..], prefix, &mut line_open);
+    let _ = io::stdout().lock().write_all(&rest);
     if line_open {
         println!();
     }

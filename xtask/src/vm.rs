@@ -1,4 +1,4 @@
-//! `cargo xtask vm`: the kernel tests on other kernels. In: kernel series and a filter; out: each guest's
+//! `cargo xtask vm`: the kernel tests on other kernels. In: kernel series and a filter; out: the guests'
 //! output as it comes, and a table of tests and kernels.
 
 mod guest;
@@ -8,6 +8,7 @@ pub mod kernel;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 
@@ -28,6 +29,13 @@ struct Run {
     fault: Option<String>,
 }
 
+impl Run {
+    /// A run of which nothing is known.
+    fn broken(kernel: &str, fault: &str) -> Self {
+        Self { kernel: kernel.to_owned(), outcomes: BTreeMap::new(), fault: Some(fault.to_owned()) }
+    }
+}
+
 /// Sets up, builds, boots each kernel.
 pub fn run(kernels: &[String], filter: &str) -> Result<ExitCode> {
     Ok(if boot_all(kernels, filter)?.1 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -44,8 +52,19 @@ pub fn boot_all(kernels: &[String], filter: &str) -> Result<(Sum, bool)> {
     let initramfs = cache::root()?.join(format!("initramfs-{}.cpio", std::process::id()));
     let packed = initramfs::pack(&initramfs, &tests, &daemon, filter);
     let runs = packed.map(|()| {
-        let boot = |(series, image): (&String, &PathBuf)| boot(series, image, &initramfs);
-        kernels.iter().zip(&images).map(boot).collect::<Vec<_>>()
+        // Each guest takes one CPU of this machine, so they run at the same time.
+        thread::scope(|scope| {
+            let boots = kernels.iter().zip(&images).map(|(series, image)| {
+                let initramfs = &initramfs;
+                (series, scope.spawn(move || boot(series, image, initramfs)))
+            });
+            // All are started before the first is waited for.
+            let boots: Vec<_> = boots.collect();
+            let ended = |(series, boot): (&String, thread::ScopedJoinHandle<'_, Run>)| {
+                boot.join().unwrap_or_else(|_| Run::broken(series, "its thread of xtask panicked"))
+            };
+            boots.into_iter().map(ended).collect::<Vec<_>>()
+        })
     });
     let _ = std::fs::remove_file(&initramfs);
     let runs = runs?;
