@@ -225,8 +225,7 @@ section! {
         /// every 100 ms. Threads of the policy `SCHED_IDLE` are left out.
         pub starved_ms: u64 = 500, Whole(0..=3_600_000);
         /// Milliseconds in interruptible sleep (state S) that make a stall of the threads of `interruptible_comms` and
-        /// `interruptible_cgroups`; 0
-        /// is off.
+        /// `interruptible_cgroups`; 0 is off.
         pub interruptible_ms: u64 = 1000, Whole(0..=3_600_000);
         /// Names of threads whose interruptible sleeps are looked at, up to 64; left out: none, since a thread that
         /// sleeps so is idle as a rule. With names here, each sleep of any thread costs a look-up of its name.

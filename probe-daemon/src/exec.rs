@@ -45,7 +45,7 @@ impl Question {
             pid: call.subject.pid,
             tid: call.subject.tid,
             parent: call.subject.parent_pid,
-            mount_ns: call.mount_ns,
+            mount_ns: call.subject.mnt_ns,
             errno: call.errno,
             attempt: call.attempt.clone()?,
         })

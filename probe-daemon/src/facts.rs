@@ -13,6 +13,7 @@ use std::{
 use rustix::fs::statvfs;
 
 use crate::{
+    enrich::process,
     errno,
     event::{Event, Subject, TraceEvent},
     record::Value,
@@ -28,8 +29,6 @@ pub type Found = Vec<(&'static str, Value<'static>)>;
 
 /// More than a file below `/proc` has on any host that works.
 const MAX_BYTES: u64 = 4 << 20;
-/// Ticks a second of the times in `/proc` (`USER_HZ`), as nanoseconds.
-const TICK: u64 = 10_000_000;
 /// Arguments that hold a descriptor of a file, the one that is written to first.
 const DESCRIPTORS: [&str; 4] = ["fd", "out_fd", "fd_out", "oldfd"];
 /// Arguments that hold the directory that a relative path starts from.
@@ -76,7 +75,7 @@ impl Facts {
         };
         let Some(path) = absolute.as_deref().and_then(normal) else { return };
         let root = process.as_ref().map(|process| process.folder.as_path());
-        let Some(mounts) = self.mounts.of(call.mount_ns, root) else { return };
+        let Some(mounts) = self.mounts.of(call.subject.mnt_ns, root) else { return };
         let Some(mount) = mounts::holder(mounts, &path) else { return };
         found.push(("gala_gopher.mount.point", mount.point.clone().into()));
         found.push(("gala_gopher.mount.device", mount.device.clone().into()));
@@ -106,13 +105,8 @@ struct Process {
 
 impl Process {
     fn of(subject: &Subject) -> Option<Self> {
-        let folder = PathBuf::from(format!("/proc/{}", subject.pid));
-        let stat = read(&folder.join("stat"))?;
-        // The name, in parentheses, may hold anything; the start time is the 20th field after it (proc_pid_stat(5)).
-        let (_, rest) = stat.rsplit_once(')')?;
-        let started: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
-        let same = subject.process_start.is_none_or(|start| start / TICK == started);
-        same.then_some(Self { folder })
+        let folder = || Self { folder: PathBuf::from(format!("/proc/{}", subject.pid)) };
+        process::is_same(subject.pid, subject.process_start).then(folder)
     }
 
     /// What the first descriptor among the call's arguments stands for.

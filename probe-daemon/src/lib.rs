@@ -18,6 +18,8 @@ pub mod event;
 pub mod exec;
 pub mod facts;
 pub mod fold;
+#[cfg(test)]
+mod generated;
 pub mod glob;
 pub mod io_uring;
 pub mod meter;

@@ -175,12 +175,11 @@ impl Context {
     /// What the rules say of an event: whether it is one after all, and how grave it is where they say so.
     fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
         let found;
-        let (subject, cgroup) = match event {
-            Event::Call(call) => (&call.subject, None),
-            Event::IoUring(request) => (&request.subject, None),
-            Event::Offcpu(stall) => (&stall.subject, None),
-            Event::Oom(kill) => (&kill.subject, kill.cgroup.path.as_deref()),
-            Event::Exit(exit) => (&exit.subject, exit.cgroup.path.as_deref()),
+        let subject = event.subject();
+        let cgroup = match event {
+            Event::Oom(kill) => kill.cgroup.path.as_deref(),
+            Event::Exit(exit) => exit.cgroup.path.as_deref(),
+            Event::Call(_) | Event::IoUring(_) | Event::Offcpu(_) => None,
         };
         let cgroup = match cgroup {
             None if policy.asks_where() => {

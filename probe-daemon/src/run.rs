@@ -125,8 +125,8 @@ pub async fn run(
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
     let looker = Looker::start().map_err(StartError::Thread)?;
     let enricher = Enricher::new(kernel.processes(), config.event.command_line == OnOff::On);
-    let meter_of = Arc::clone(&meter);
-    let pipeline = Pipeline { policy, catalogue, fold, looker, enricher, routes, meter: meter_of };
+    let counts = Arc::clone(&meter);
+    let pipeline = Pipeline { policy, catalogue, fold, looker, enricher, routes, meter: counts };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
     let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));

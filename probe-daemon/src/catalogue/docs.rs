@@ -151,14 +151,6 @@ fn table(page: &mut String, variables: &[&VariableRow]) {
 mod tests {
     #[test]
     fn the_page_is_what_the_catalogue_says() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/events.md");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, super::docs()).unwrap();
-        }
-        let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            page == super::docs(),
-            "docs/events.md is stale; run UPDATE_DOCS=1 cargo test -p probe-daemon docs"
-        );
+        crate::generated::assert_current("events.md", &super::docs());
     }
 }

@@ -89,14 +89,6 @@ fn section_page(section: &SectionDoc) -> String {
 mod tests {
     #[test]
     fn the_page_is_what_the_declarations_say() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, super::docs()).unwrap();
-        }
-        let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            page == super::docs(),
-            "docs/config.md is stale; run UPDATE_DOCS=1 cargo test -p probe-daemon docs"
-        );
+        crate::generated::assert_current("config.md", &super::docs());
     }
 }

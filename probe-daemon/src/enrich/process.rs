@@ -9,7 +9,7 @@ use probe_common::{NO_LOGIN, ProcessEntry};
 use crate::event::Subject;
 
 mod proc;
-pub use proc::command_line;
+pub use proc::{command_line, is_same};
 
 /// The kernel side's tables of processes.
 pub trait Table: Send {

@@ -39,16 +39,10 @@ pub struct TraceEvent {
     pub kind: Kind,
     /// Who made it.
     pub subject: Subject,
-    /// Real group id.
-    pub gid: u32,
     /// Error number.
     pub errno: u32,
     /// The return value: the negative error number.
     pub ret: i64,
-    /// UTS namespace.
-    pub uts_ns: u32,
-    /// Mount namespace.
-    pub mount_ns: u32,
     /// Context switches of the thread so far.
     pub context_switches: u64,
     /// Start of the system call on `CLOCK_BOOTTIME` in nanoseconds; the same as `finish`, since only the return
@@ -118,11 +112,8 @@ impl TraceEvent {
             slot: probe_common::syscall_slot(captured.abi.code(), head.nr, captured.registers[0]),
             kind,
             subject: header.into(),
-            gid: head.gid,
             errno: head.errno,
             ret: head.signed_return(),
-            uts_ns: head.uts_ns,
-            mount_ns: head.mnt_ns,
             context_switches: head.context_sw,
             start: head.start,
             finish: head.finish,
@@ -174,7 +165,7 @@ impl Serialize for TraceEvent {
         out.serialize_field("tid", &self.subject.tid)?;
         out.serialize_field("container_pid", &self.subject.container_pid)?;
         out.serialize_field("uid", &self.subject.uid)?;
-        out.serialize_field("gid", &self.gid)?;
+        out.serialize_field("gid", &self.subject.gid)?;
         out.serialize_field("comm", &self.subject.comm)?;
         out.serialize_field("session", &self.subject.session)?;
         // Which container it was is found out from the process's cgroup, which a trace event does not hold.
@@ -182,8 +173,8 @@ impl Serialize for TraceEvent {
         out.serialize_field("error", errno::name(self.errno))?;
         out.serialize_field("return", &self.ret)?;
         out.serialize_field("pid_ns", &self.subject.pid_ns)?;
-        out.serialize_field("uts_ns", &self.uts_ns)?;
-        out.serialize_field("mount_ns", &self.mount_ns)?;
+        out.serialize_field("uts_ns", &self.subject.uts_ns)?;
+        out.serialize_field("mount_ns", &self.subject.mnt_ns)?;
         out.serialize_field("start", &self.start)?;
         out.serialize_field("finish", &self.finish)?;
         out.serialize_field("args", &self.args)?;

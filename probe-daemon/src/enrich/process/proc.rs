@@ -27,10 +27,7 @@ pub fn find(pid: u32, start: Option<u64>) -> Option<Found> {
     });
     let (login_uid, session) = (number("loginuid"), number("sessionid"));
     // Read last: it says that all of the above is of this process.
-    let stat = Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?;
-    if start.is_some_and(|start| start / TICK != stat.start) {
-        return None;
-    }
+    let stat = Stat::of(pid).filter(|stat| stat.began(start))?;
     Some(Found {
         start: start.unwrap_or(stat.start.saturating_mul(TICK)),
         executed: 0,
@@ -49,8 +46,7 @@ pub fn command_line(pid: u32, start: u64) -> Vec<String> {
     let mut bytes = Vec::new();
     let read = File::open(format!("/proc/{pid}/cmdline"))
         .and_then(|file| file.take(COMMAND.0).read_to_end(&mut bytes));
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok().and_then(|stat| Stat::parse(&stat));
-    if read.is_err() || stat.is_none_or(|stat| stat.start != start / TICK) {
+    if read.is_err() || !is_same(pid, Some(start)) {
         return Vec::new();
     }
     let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
@@ -59,6 +55,11 @@ pub fn command_line(pid: u32, start: u64) -> Vec<String> {
     }
     let arguments = bytes.split(|byte| *byte == 0).take(COMMAND.1);
     arguments.map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
+}
+
+/// Whether the process of that id is there and has that start; with none given, whatever its start.
+pub fn is_same(pid: u32, start: Option<u64>) -> bool {
+    Stat::of(pid).is_some_and(|stat| stat.began(start))
 }
 
 /// What is used of `/proc/PID/stat` (proc_pid_stat(5)).
@@ -72,6 +73,16 @@ struct Stat {
 }
 
 impl Stat {
+    /// That of a process which is there.
+    fn of(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Whether the process has this start.
+    fn began(&self, start: Option<u64>) -> bool {
+        start.is_none_or(|start| start / TICK == self.start)
+    }
+
     /// The name stands in parentheses and may hold any character, parentheses too.
     fn parse(text: &[u8]) -> Option<Self> {
         let open = text.iter().position(|byte| *byte == b'(')?;
