@@ -36,6 +36,7 @@ use kind::{
 use probe_common::SLEEPER_NAMES_LEN;
 use read::Reader;
 use schema::{Section, section};
+use sha2::{Digest, Sha256};
 use std::io::Read as _;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -129,6 +130,9 @@ section! {
         /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`
         /// tells how. Left out: what is built in.
         pub catalogue: Option<PathBuf> = None, Maybe(AbsolutePath);
+        /// Where the daemon keeps what the next one needs: the number of the next record, and losses that it could not
+        /// tell of.
+        pub state_dir: PathBuf = PathBuf::from("/var/lib/gala-gopher/event"), AbsolutePath;
         /// Failed system calls.
         pub syscall: SyscallEvents = SyscallEvents::default(), Nested::<SyscallEvents>(PhantomData);
         /// Programs that could not be executed.
@@ -417,6 +421,12 @@ impl Config {
     /// The effective configuration as TOML, with `"***"` in place of every secret.
     pub fn render(&self) -> String {
         tree::to_toml(&self.show())
+    }
+
+    /// What tells one effective configuration from another, but for its secrets: 16 hexadecimal digits.
+    pub fn hash(&self) -> String {
+        let digest = Sha256::digest(self.render());
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

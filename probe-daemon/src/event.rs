@@ -14,6 +14,7 @@ mod identity;
 mod io_uring;
 mod offcpu;
 mod oom;
+mod probe;
 
 pub use call::TraceEvent;
 pub use exec::{Attempt, Hindrance, Reason};
@@ -22,6 +23,7 @@ pub use identity::{Identity, Login};
 pub use io_uring::IoRequest;
 pub use offcpu::Offcpu;
 pub use oom::OomKill;
+pub use probe::{Notice, Probe};
 
 /// What happened, by family.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +38,8 @@ pub enum Event {
     Offcpu(Offcpu),
     /// A process ended, not as it should.
     Exit(Exit),
+    /// The daemon has to tell something of itself.
+    Probe(Probe),
 }
 
 impl Event {
@@ -47,6 +51,7 @@ impl Event {
             Self::Oom(event) => &event.subject,
             Self::Offcpu(event) => &event.subject,
             Self::Exit(event) => &event.subject,
+            Self::Probe(event) => &event.subject,
         }
     }
 
@@ -58,6 +63,7 @@ impl Event {
             Self::Oom(event) => &mut event.subject,
             Self::Offcpu(event) => &mut event.subject,
             Self::Exit(event) => &mut event.subject,
+            Self::Probe(event) => &mut event.subject,
         }
     }
 }

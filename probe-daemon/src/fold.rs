@@ -44,7 +44,7 @@ impl Key {
                 let Subject { comm, euid, .. } = &exit.subject;
                 Some(Self::Exit(comm.clone(), *euid, exit.cgroup.name.clone(), exit.end, syscall))
             }
-            Event::Oom(_) | Event::Offcpu(_) => None,
+            Event::Oom(_) | Event::Offcpu(_) | Event::Probe(_) => None,
         }
     }
 }

@@ -1,22 +1,20 @@
 //! What every hop has counted, from the kernel's match to the acknowledged record.
 //!
-//! In: one call where something happened. Out: a warning once an interval while something is lost, and the ledger,
+//! In: one call where something happened. Out: what each hop has lost, for the stream and the log, and the ledger,
 //! which adds up at the end of a run, in events:
 //! matched = sent to the ring + folded in the kernel + lost in the ring;
 //! sent = received; received + folded = malformed + lost before the pipeline + dismissed + events in records;
 //! and for each sink events in records = delivered + lost in its queue + lost in delivery.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use probe_common::{Counters, Kind};
-use tokio::{sync::watch, time};
-use tracing::{info, warn};
+use tracing::info;
+
+use crate::losses::{Of, Total};
 
 /// One running total.
 #[derive(Debug, Default)]
@@ -33,6 +31,21 @@ impl Count {
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Totals of a run as its last record has them, in events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Totals {
+    /// Those of which the rules say that they are events.
+    pub matched: u64,
+    /// Of these, sent to the ring buffer.
+    pub sent: u64,
+    /// Of these, counted as repeats.
+    pub folded: u64,
+    /// Told of in records that every sink has.
+    pub delivered: u64,
+    /// Lost at any hop.
+    pub lost: u64,
 }
 
 /// The totals of one run.
@@ -93,38 +106,40 @@ impl Meter {
         sink
     }
 
-    /// Every hop that can lose, what it is about (a kind of event, or a sink), and how much it has lost.
-    fn losses(&self) -> Vec<(&'static str, &'static str, u64)> {
+    /// Every hop that can lose, and how much it has lost.
+    pub fn losses(&self) -> Vec<Total> {
         let kernel = *self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut losses: Vec<_> = Kind::ALL
-            .into_iter()
-            .zip(kernel)
-            .map(|(kind, counters)| ("ring", kind.name(), counters.lost))
-            .collect();
-        losses.push(("pipeline", "all", self.lost_pipeline.get()));
+        let total = |hop, of, count| Total { hop, of, count };
+        let ring = Kind::ALL.into_iter().zip(kernel);
+        let mut losses: Vec<_> =
+            ring.map(|(kind, counters)| total("ring", Of::Family(kind.name()), counters.lost)).collect();
+        losses.push(total("pipeline", Of::All, self.lost_pipeline.get() + self.malformed.get()));
         for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            losses.push(("queue", sink.name, sink.lost_queue.get()));
-            losses.push(("delivery", sink.name, sink.lost_delivery.get()));
+            losses.push(total("queue", Of::Sink(sink.name), sink.lost_queue.get()));
+            losses.push(total("delivery", Of::Sink(sink.name), sink.lost_delivery.get()));
         }
         losses
     }
 
-    /// Warns once an interval of what was lost since the last time, until `stop` turns true.
-    pub async fn watch(self: Arc<Self>, interval: Duration, mut stop: watch::Receiver<bool>) {
-        let mut before = self.losses();
-        while !*stop.borrow_and_update() {
-            tokio::select! {
-                () = time::sleep(interval) => {}
-                _ = stop.changed() => {}
-            }
-            let now = self.losses();
-            for ((hop, of, total), (_, _, before)) in now.iter().zip(&before) {
-                if total > before {
-                    warn!(hop, of, lost = total - before, total, "events lost");
-                }
-            }
-            before = now;
-        }
+    /// Whether every sink has said of every event what became of it.
+    pub fn settled(&self) -> bool {
+        let events = self.events.get();
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            |sink: &SinkMeter| sink.delivered_events.get() + sink.lost_queue.get() + sink.lost_delivery.get();
+        sinks.iter().all(|sink| known(sink) >= events)
+    }
+
+    /// The totals so far.
+    pub fn totals(&self) -> Totals {
+        let kernel = *self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = |of: fn(&Counters) -> u64| kernel.iter().map(of).sum::<u64>();
+        let (sent, folded) = (sum(|c| c.sent), self.folded.get());
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let delivered = sinks.iter().map(|sink| sink.delivered_events.get()).min().unwrap_or_default();
+        drop(sinks);
+        let lost = self.losses().iter().map(|loss| loss.count).sum();
+        Totals { matched: sent + sum(|c| c.lost) + folded, sent, folded, delivered, lost }
     }
 
     /// Logs the ledger: one line for the host, one for each sink.

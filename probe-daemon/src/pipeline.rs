@@ -6,7 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use probe_common::io_uring_slot;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time,
+};
 use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
 
@@ -16,21 +19,26 @@ use crate::{
     clock::{Clock, boot_now, wall_now},
     encode::{Encoder, Form},
     enrich::Enricher,
-    event::{Batch, End, Event, Observation},
+    event::{Batch, End, Event, Notice, Observation, Probe},
     exec::{Looker, Question},
     facts::Facts,
     fold::{Fold, Folded},
+    losses::Losses,
     meter::Meter,
     policy::{Outcome, Policy, Process},
-    record::{Background, LogRecord},
+    record::{Background, LogRecord, Stamp},
     severity::Severity,
     sink::{Encoded, Queue},
+    state::State,
     symbols::Symbols,
     victim::Victims,
 };
 
 /// Batches that wait for the pipeline at most; a source gathers what comes meanwhile into larger ones.
 pub const QUEUE: usize = 2;
+/// How long the last record, which has the totals, waits for the sinks.
+const SETTLING: Duration = Duration::from_secs(1);
+const SETTLING_PAUSE: Duration = Duration::from_millis(5);
 
 /// What turns observations into records.
 pub struct Pipeline {
@@ -48,6 +56,12 @@ pub struct Pipeline {
     pub routes: Vec<Route>,
     /// Counts the records.
     pub meter: Arc<Meter>,
+    /// Numbers the records.
+    pub state: State,
+    /// Knows what was told of losses.
+    pub losses: Losses,
+    /// The hash of the configuration.
+    pub config_hash: Arc<str>,
 }
 
 /// A form, and the sinks that take it: each record is encoded once for all of them.
@@ -77,11 +91,15 @@ impl Route {
 }
 
 impl Pipeline {
-    /// Works until the sources have closed.
-    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) {
+    /// Works until the sources have closed. What comes out is for whoever sees the sinks end.
+    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> (State, Losses) {
         let mut ids = Generator::new();
         let mut symbols = Symbols::default();
         let mut context = Context::default();
+        let untold = std::mem::take(&mut self.state.untold);
+        let before: Vec<_> = untold.iter().map(|loss| loss.loss(&self.meter.losses())).collect();
+        let begin = [Notice::Started(Arc::clone(&self.config_hash))].into_iter();
+        self.tell(begin.chain(before.into_iter().map(Notice::Lost)), &mut ids, &mut context);
         while let Some(batch) = batches.recv().await {
             let policy = Arc::clone(&self.policy.borrow_and_update());
             let (mut seen, from_ring, now, swept): (Vec<_>, _, _, _) = match batch {
@@ -111,16 +129,51 @@ impl Pipeline {
             }
             name_frames(&mut ready, &mut symbols);
             self.publish(&ready, &mut ids, &mut context);
+            if swept {
+                self.tell_losses(&mut ids, &mut context);
+            }
         }
         let mut rest = self.fold.as_mut().map(Fold::finish).unwrap_or_default();
         name_frames(&mut rest, &mut symbols);
         self.publish(&rest, &mut ids, &mut context);
+        // The totals are worth waiting for, but not for a sink that is away.
+        let end = time::Instant::now() + SETTLING;
+        while !self.meter.settled() && time::Instant::now() < end {
+            time::sleep(SETTLING_PAUSE).await;
+        }
+        self.tell_losses(&mut ids, &mut context);
+        let stopped = Notice::Stopped(Arc::clone(&self.config_hash), self.meter.totals());
+        self.tell([stopped].into_iter(), &mut ids, &mut context);
+        (self.state, self.losses)
     }
 
-    fn publish(&self, ready: &[Folded], ids: &mut Generator, context: &mut Context) {
+    /// Tells of losses that nobody was told of yet. It waits for the next time where a sink has no room: it would be the
+    /// only one not to know.
+    fn tell_losses(&mut self, ids: &mut Generator, context: &mut Context) {
+        if self.routes.iter().flat_map(|route| &route.queues).all(Queue::has_room) {
+            let due = self.losses.due(self.meter.losses(), wall_now());
+            self.tell(due.into_iter().map(Notice::Lost), ids, context);
+        }
+    }
+
+    /// Makes records of what the daemon has to tell of itself.
+    fn tell(&mut self, notices: impl Iterator<Item = Notice>, ids: &mut Generator, context: &mut Context) {
+        let told: Vec<_> = notices
+            .map(|notice| {
+                let mut probe = Probe::new(notice);
+                self.enricher.identify(&mut probe.subject, None);
+                let seen = Observation { time: wall_now(), event: Event::Probe(probe) };
+                Folded { seen, occurrences: 0, window: Duration::ZERO }
+            })
+            .collect();
+        self.publish(&told, ids, context);
+    }
+
+    fn publish(&mut self, ready: &[Folded], ids: &mut Generator, context: &mut Context) {
         let (clock, observed) = (Clock::now(), wall_now());
+        let first = self.state.take(ready.len() as u64);
         let policy = Arc::clone(&self.policy.borrow());
-        for folded in ready {
+        for (folded, sequence) in ready.iter().zip(first..) {
             let ruled = context.judge(&policy, &folded.seen.event).1;
             let facts = context.facts.of(&folded.seen.event);
             let background = Background { ruled, facts, catalogue: &self.catalogue };
@@ -129,7 +182,7 @@ impl Pipeline {
                 _ => None,
             };
             let id = id.unwrap_or_else(|| next(ids));
-            let record = LogRecord::new(folded, background, id, observed, clock);
+            let record = LogRecord::new(folded, background, Stamp { id, sequence, observed, clock });
             self.meter.records.add(1);
             self.meter.events.add(folded.occurrences);
             self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences));
@@ -179,7 +232,7 @@ impl Context {
         let cgroup = match event {
             Event::Oom(kill) => kill.cgroup.path.as_deref(),
             Event::Exit(exit) => exit.cgroup.path.as_deref(),
-            Event::Call(_) | Event::IoUring(_) | Event::Offcpu(_) => None,
+            Event::Call(_) | Event::IoUring(_) | Event::Offcpu(_) | Event::Probe(_) => None,
         };
         let cgroup = match cgroup {
             None if policy.asks_where() => {
@@ -212,6 +265,8 @@ impl Context {
             }
             Event::Oom(_) => policy.decide_oom(&who),
             Event::Offcpu(_) => policy.decide_offcpu(&who),
+            // What the daemon has to say is not for rules to drop.
+            Event::Probe(_) => (true, None),
         }
     }
 
@@ -229,7 +284,7 @@ impl Context {
                 self.cgroups.find(&mut exit.cgroup, cgroup::FREQUENT);
                 self.victims.explain(exit);
             }
-            Event::Call(_) | Event::IoUring(_) | Event::Offcpu(_) => {}
+            Event::Call(_) | Event::IoUring(_) | Event::Offcpu(_) | Event::Probe(_) => {}
         }
     }
 }

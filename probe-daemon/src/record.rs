@@ -27,6 +27,7 @@ mod identity;
 mod io_uring;
 mod offcpu;
 mod oom;
+mod probe;
 pub mod resource;
 
 /// The longest text of one attribute, in bytes.
@@ -164,6 +165,19 @@ pub struct Background<'c> {
     pub catalogue: &'c Catalogue,
 }
 
+/// What makes a record one of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Unique everywhere, and later ones are larger.
+    pub id: Ulid,
+    /// One more than that of the record before it on this host.
+    pub sequence: u64,
+    /// When the daemon saw it: nanoseconds since the Unix epoch.
+    pub observed: u64,
+    /// Relates the kernel's times to wall time.
+    pub clock: Clock,
+}
+
 /// What a family says of its event, beside attributes: its `EventName`, and one sentence.
 type Told = (&'static str, String);
 
@@ -195,17 +209,13 @@ pub struct LogRecord<'a> {
 }
 
 impl<'a> LogRecord<'a> {
-    /// Makes the record of an event. `id` is unique, `clock` relates the kernel's times to wall time.
-    pub fn new(
-        folded: &'a Folded,
-        background: Background<'_>,
-        id: Ulid,
-        observed: u64,
-        clock: Clock,
-    ) -> Self {
+    /// Makes the record of an event.
+    pub fn new(folded: &'a Folded, background: Background<'_>, stamp: Stamp) -> Self {
         let Folded { seen, occurrences, window } = folded;
+        let Stamp { id, sequence, observed, clock } = stamp;
         let mut attributes = Attributes::new(clock);
         attributes.put("log.record.uid", id.to_string());
+        attributes.put("gala_gopher.sequence", sequence);
         attributes.put("gala_gopher.occurrences", *occurrences);
         if !window.is_zero() {
             attributes.put("gala_gopher.window_ms", u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
@@ -216,6 +226,7 @@ impl<'a> LogRecord<'a> {
             Event::Oom(event) => oom::say(event, &mut attributes),
             Event::Offcpu(event) => offcpu::say(event, &mut attributes),
             Event::Exit(event) => exit::say(event, *occurrences, *window, &mut attributes),
+            Event::Probe(event) => probe::say(event, &mut attributes),
         };
         attributes.put("event.name", event_name);
         attributes.list.extend(background.facts);

@@ -22,17 +22,20 @@ use tracing::{info, warn};
 
 use crate::{
     catalogue::Catalogue,
+    clock::wall_now,
     config::{Channel, Config, Encoding, OnOff},
     encode::Encoder,
     enrich::Enricher,
     exec::Looker,
     fold::Fold,
+    losses::Losses,
     meter::Meter,
     pipeline::{self, Pipeline, Route},
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
     source::kernel::{self, Folding, Kernel, KernelError, Selection, Thresholds},
+    state::State,
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
@@ -126,10 +129,23 @@ pub async fn run(
     let looker = Looker::start().map_err(StartError::Thread)?;
     let enricher = Enricher::new(kernel.processes(), config.event.command_line == OnOff::On);
     let counts = Arc::clone(&meter);
-    let pipeline = Pipeline { policy, catalogue, fold, looker, enricher, routes, meter: counts };
+    let state = State::open(&config.event.state_dir, None);
+    let losses = Losses::new(wall_now());
+    let config_hash = config.hash().into();
+    let pipeline = Pipeline {
+        policy,
+        catalogue,
+        fold,
+        looker,
+        enricher,
+        routes,
+        meter: counts,
+        state,
+        losses,
+        config_hash,
+    };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
-    let losses = tokio::spawn(Arc::clone(&meter).watch(interval, stopped.clone()));
     let source = tokio::spawn(kernel.run(observations, Arc::clone(&meter), interval, selected, stopped));
     info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "capturing");
 
@@ -153,15 +169,19 @@ pub async fn run(
     info!(signal, patience = ?PATIENCE, "stopping: what is captured is being delivered");
     deadline.start(PATIENCE);
     stop.send_replace(true);
-    for (task, ended) in [("losses", losses.await), ("source", source.await), ("pipeline", pipeline.await)] {
-        if let Err(error) = ended {
-            warn!(task, %error, "a task ended early; the ledger may not add up");
-        }
+    if let Err(error) = source.await {
+        warn!(task = "source", %error, "a task ended early; the ledger may not add up");
     }
+    let pipeline = pipeline.await;
     while let Some(ended) = sinks.join_next().await {
         if let Err(error) = ended {
             warn!(task = "sink", %error, "a task ended early; the ledger may not add up");
         }
+    }
+    match pipeline {
+        // What the sinks lost at the end is for the next daemon to tell.
+        Ok((state, mut losses)) => state.close(&losses.due(meter.losses(), wall_now())),
+        Err(error) => warn!(task = "pipeline", %error, "a task ended early; the ledger may not add up"),
     }
     meter.log_ledger();
     Ok(())
@@ -198,6 +218,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.fold_entries,
             event.command_line,
             event.catalogue,
+            event.state_dir,
         );
         (global, probe, event, kafka, logs, stdout)
     };

@@ -93,6 +93,11 @@ impl Queue {
         (Self { records, meter }, receiver)
     }
 
+    /// Whether there is room for a few more records.
+    pub fn has_room(&self) -> bool {
+        self.records.capacity() >= QUEUE / 16
+    }
+
     /// Counts a record that has no form for the sink as lost.
     pub fn refuse(&self, occurrences: u64) {
         self.meter.lost_queue.add(occurrences);

@@ -82,10 +82,11 @@ impl Daemon {
         Ok(Self { process, log, reader: Some(reader), shows_log: true })
     }
 
-    /// Starts the daemon with a configuration file and waits until it captures.
+    /// Starts the daemon with a configuration file and waits until it captures. Its state lies beside that file.
     pub fn start(config: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary()?);
-        command.arg("--config").arg(config).args(arguments).stdout(Stdio::null());
+        let state = format!("event.state_dir={}", config.with_file_name("state").display());
+        command.arg("--config").arg(config).args(["--set", &state]).args(arguments).stdout(Stdio::null());
         let mut daemon = Self::spawn(&mut command)?;
         daemon.wait_for_log("capturing", wait::PATIENCE)?;
         Ok(daemon)

@@ -12,7 +12,7 @@ use crate::{
     event::{Event, Observation, TraceEvent},
     fold::Folded,
     policy::{Policy, Process},
-    record::{Background, LogRecord, resource::Resource},
+    record::{Background, LogRecord, Stamp, resource::Resource},
 };
 
 const START: u64 = 5_000_000_000;
@@ -81,5 +81,6 @@ pub fn record(folded: &Folded) -> LogRecord<'_> {
     };
     let catalogue = Catalogue::built_in();
     let background = Background { ruled, facts: Vec::new(), catalogue: &catalogue };
-    LogRecord::new(folded, background, Ulid(7), 1_763_661_600_124_000_000, Clock::with_offset(0))
+    let (id, clock) = (Ulid(7), Clock::with_offset(0));
+    LogRecord::new(folded, background, Stamp { id, sequence: 17, observed: 1_763_661_600_124_000_000, clock })
 }

@@ -6,7 +6,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -71,7 +71,8 @@ fn demo(cli: &Cli, printer: &Printer) -> Result<()> {
 
     printer.step(&format!("Starting probe-daemon with {}", cli.config.display()));
     let begun = Instant::now();
-    let mut daemon = start(cli, &address)?;
+    let state = tempfile::tempdir()?;
+    let mut daemon = start(cli, &address, state.path())?;
     let shown = show_log_on_failure(&mut daemon, |daemon| daemon.wait_for_log("capturing", PATIENCE));
     shown.context("the daemon does not start")?;
     printer.done(&format!("it captures, {:.1} s later, as process {}", seconds(begun), daemon.pid()));
@@ -104,7 +105,7 @@ fn demo(cli: &Cli, printer: &Printer) -> Result<()> {
 }
 
 /// Starts the daemon in a process group of its own, so that Ctrl-C reaches it only through this process.
-fn start(cli: &Cli, address: &str) -> Result<Daemon> {
+fn start(cli: &Cli, address: &str, state: &Path) -> Result<Daemon> {
     let daemon = std::fs::canonicalize(&cli.daemon)
         .with_context(|| format!("there is no daemon at {}", cli.daemon.display()))?;
     let mut command = Command::new(daemon);
@@ -114,6 +115,7 @@ fn start(cli: &Cli, address: &str) -> Result<Daemon> {
         "event.out_channel=kafka",
         &format!("event.kafka_topic={TOPIC}"),
         "probes.event.switch=on",
+        &format!("event.state_dir={}", state.display()),
     ] {
         command.args(["--set", setting]);
     }

@@ -15,7 +15,7 @@ use crate::{
     errno,
     event::{Event, Hindrance, Identity, Login, Observation, Reason, Subject, TraceEvent},
     fold::Folded,
-    record::{Background, cut},
+    record::{Background, Stamp, cut},
     severity::Severity,
     syscall::Abi,
 };
@@ -235,7 +235,8 @@ proptest! {
         let folded = Folded { seen, occurrences: 3, window: Duration::from_secs(5) };
         let catalogue = Catalogue::default();
         let background = Background { ruled: None, facts: Vec::new(), catalogue: &catalogue };
-        let record = LogRecord::new(&folded, background, Ulid(1), 2, Clock::with_offset(0));
+        let stamp = Stamp { id: Ulid(1), sequence: 1, observed: 2, clock: Clock::with_offset(0) };
+        let record = LogRecord::new(&folded, background, stamp);
         let mut keys: Vec<_> = record.attributes.list.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));

@@ -18,6 +18,12 @@ struct Lines {
     all: u64,
     /// Occurrences that the lines of a process tell of.
     by_pid: BTreeMap<i32, u64>,
+    /// Events that lines say are lost.
+    lost: u64,
+    /// The lowest and the highest number of a line.
+    sequence: Option<(u64, u64)>,
+    /// The last line.
+    last: String,
 }
 
 impl Lines {
@@ -29,6 +35,15 @@ impl Lines {
                 let (_, rest) = text.split_once(&format!("\"{key}\":"))?;
                 rest.split([',', '}']).next()?.parse::<u64>().ok()
             };
+            if let Some(sequence) = number("gala_gopher.sequence") {
+                let (first, last) = self.sequence.unwrap_or((sequence, sequence));
+                self.sequence = Some((first.min(sequence), last.max(sequence)));
+            }
+            if text.contains("\"EventName\":\"gala_gopher.probe.lost\"") {
+                self.lost += number("gala_gopher.lost.count").unwrap_or_default();
+            }
+            self.last.clear();
+            self.last.push_str(&text);
             let pid = number("process.pid").and_then(|pid| i32::try_from(pid).ok());
             if let Some(pid) = pid.filter(|pid| pids.contains(pid)) {
                 *self.by_pid.entry(pid).or_default() += number("gala_gopher.occurrences").unwrap_or_default();
@@ -52,6 +67,17 @@ fn settle(mut probe: FileDaemon, mut lines: Lines, floods: &[Flood]) -> Result<L
     ledger.check()?;
     let delivered = ledger.of_sink("logs", "delivered")?;
     ensure!(lines.all == delivered, "{} lines, but {delivered} delivered", lines.all);
+
+    // The stream itself tells of every loss, and shows where a record is missing.
+    ensure!(lines.lost == ledger.lost(), "{} are told to be lost: {ledger:?}", lines.lost);
+    let (first, last) = lines.sequence.unwrap_or_default();
+    let records = ledger.of("records")?;
+    ensure!(last - first + 1 == records, "numbers from {first} to {last} for {records} records");
+    ensure!(lines.last.contains("gala_gopher.probe.stopped"), "the last line is {}", lines.last);
+    let told =
+        |name: &str, count: u64| lines.last.contains(&format!("\"gala_gopher.probe.{name}\":{count},"));
+    let matched = ledger.of("matched")?;
+    ensure!(told("matched", matched), "{matched} events, but the last line is {}", lines.last);
 
     let calls: u64 = floods.iter().map(Flood::calls).sum();
     let seen: u64 = lines.by_pid.values().sum();

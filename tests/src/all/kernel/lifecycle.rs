@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use tests::daemon::{Daemon, FileDaemon, binary, file_config};
+use tests::daemon::{Daemon, FileDaemon, binary, file_config, open_dir};
+use tests::follow::Follower;
 use tests::provoke::{Arg, Call};
 use tests::wait::PATIENCE;
 
@@ -87,5 +88,35 @@ fn rules_may_ask_who_failed() -> Result<()> {
     ensure!(probe.events.of(made[2].pid).is_empty(), "dup of any process");
     let (_, ledger) = probe.finish()?;
     ensure!(ledger.of("dismissed")? >= 1, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn records_of_one_run_after_another_are_numbered_without_a_gap() -> Result<()> {
+    let dir = open_dir()?;
+    let config = dir.path().join("gala-gopher.conf");
+    let events = dir.path().join("events");
+    std::fs::write(&config, file_config(&events, ""))?;
+    let mut follower = Follower::new(&events);
+    for _ in 0..2 {
+        let daemon = Daemon::start(&config, &[])?;
+        let ended = daemon.stop()?;
+        ensure!(ended.code == Some(0), "{ended:?}");
+    }
+    follower.poll()?;
+    let names: Vec<_> = follower.records.iter().map(|record| record.top("EventName").as_str()).collect();
+    for name in ["started", "stopped"] {
+        let name = format!("gala_gopher.probe.{name}");
+        ensure!(names.iter().filter(|own| **own == Some(&name)).count() == 2, "{names:?}");
+    }
+    let numbers: Vec<_> =
+        follower.records.iter().map(|record| record.attribute("gala_gopher.sequence").as_u64()).collect();
+    let first = numbers.first().copied().flatten().context("no record has a number")?;
+    let wanted: Vec<_> = (first..).map(Some).take(numbers.len()).collect();
+    ensure!(numbers == wanted, "{numbers:?}");
+    let hashes: Vec<_> =
+        follower.records.iter().map(|record| record.attribute("gala_gopher.probe.config_hash")).collect();
+    let said: Vec<_> = hashes.iter().filter_map(|hash| hash.as_str()).collect();
+    ensure!(said.len() == 4 && said.iter().all(|hash| *hash == said[0]), "{said:?}");
     Ok(())
 }
