@@ -1,4 +1,4 @@
-//! `cargo xtask bench kernel`: what the probe costs on this machine. In: the sources; out: the benchmark's own tables.
+//! `cargo xtask bench kernel` and `bench pipeline`: what the probe costs on this machine. In: the sources; out: the benchmark's own tables.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 
 use crate::setup::{self, Scope};
-use crate::{build, run, toolchain};
+use crate::{build, kafka, run, toolchain};
 
 /// What is measured.
 #[derive(Subcommand)]
@@ -18,12 +18,21 @@ pub enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// From the ring to Kafka and into the file, beside librdkafka alone.
+    Pipeline {
+        /// Options of the benchmark: --rounds, --turn, --pace, --steady, --flood; --help tells more.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
 }
 
 /// Sets up, builds, and becomes the benchmark.
-pub fn run(bench: Bench) -> Result<ExitCode> {
-    let Bench::Kernel { options } = bench;
-    setup::run(Scope::Build)?;
+pub fn run(kind: Bench) -> Result<ExitCode> {
+    let (scope, options) = match &kind {
+        Bench::Kernel { options } => (Scope::Build, options),
+        Bench::Pipeline { options } => (Scope::Tests, options),
+    };
+    setup::run(scope)?;
     let daemon = build::daemon()?;
     println!("build: bench");
     let mut cargo = build::user_space("build");
@@ -32,7 +41,11 @@ pub fn run(bench: Bench) -> Result<ExitCode> {
 
     let mut bench = Command::new(toolchain::target_dir().join("release/bench"));
     bench.current_dir(toolchain::root()).env("PROBE_DAEMON", daemon);
-    bench.arg("--empty").arg(build::empty_object()).args(options);
+    match kind {
+        Bench::Kernel { .. } => bench.args(["kernel", "--empty"]).arg(build::empty_object()),
+        Bench::Pipeline { .. } => bench.arg("pipeline").env("KAFKA_LIBS", kafka::libs()?),
+    };
+    bench.args(options);
     // `cargo run` adds its own folders, which every program that is measured would search for libraries.
     bench.env_remove("LD_LIBRARY_PATH");
     Err(bench.exec()).context("cannot start the benchmark")

@@ -1,7 +1,7 @@
-//! What the probe costs: in come a daemon and the empty BPF programs, out comes a table of nanoseconds, shares of a
-//! CPU and megabytes beside what they should be. It judges nothing: a busy machine has no bad exit code.
+//! What the probe costs: in come a daemon and the empty BPF programs, or a broker; out comes a table of nanoseconds,
+//! shares of a CPU and megabytes beside what they should be. It judges nothing: a busy machine has no bad exit code.
 //!
-//! Everything is measured in one run and in turns (no probe, empty programs, daemon, daemon without folding), so that
+//! In the kernel everything is measured in one run and in turns (no probe, empty programs, daemon, daemon without folding), so that
 //! whatever else the machine does falls on all of them; the best of several rounds counts. What is measured runs on
 //! CPU 1, the daemon on CPU 0.
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Args, Parser};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 #[path = "bench/auditd.rs"]
@@ -22,12 +22,22 @@ mod load;
 mod mode;
 #[path = "bench/peers.rs"]
 mod peers;
+#[path = "bench/pipeline.rs"]
+mod pipeline;
 #[path = "bench/report.rs"]
 mod report;
 
-/// Measures what the probe costs in the kernel and beside it.
+/// Measures what the probe costs.
 #[derive(Parser)]
-struct Cli {
+enum Cli {
+    /// In the kernel, and beside it.
+    Kernel(Options),
+    /// Behind the ring, up to the broker and the file.
+    Pipeline(pipeline::Options),
+}
+
+#[derive(Args)]
+struct Options {
     /// The BPF object with the empty programs.
     #[arg(long)]
     empty: PathBuf,
@@ -47,7 +57,16 @@ struct Cli {
 }
 
 fn main() -> Result<()> {
-    let cli = Cli::parse();
+    match Cli::parse() {
+        Cli::Kernel(options) => kernel(&options),
+        Cli::Pipeline(options) => {
+            report::machine();
+            pipeline::run(&options)
+        }
+    }
+}
+
+fn kernel(cli: &Options) -> Result<()> {
     // The other tools are started on the daemon's CPU as well.
     pin(0)?;
     report::machine();

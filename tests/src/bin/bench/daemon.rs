@@ -68,7 +68,7 @@ pub fn measure(idle: Duration) -> Result<Measured> {
 }
 
 /// The share of one CPU that a process takes meanwhile.
-fn share(pid: i32, meanwhile: impl FnOnce() -> Result<()>) -> Result<f64> {
+pub fn share(pid: i32, meanwhile: impl FnOnce() -> Result<()>) -> Result<f64> {
     let (start, before) = (Instant::now(), cpu_time(pid)?);
     meanwhile()?;
     let (time, after) = (start.elapsed(), cpu_time(pid)?);
@@ -86,7 +86,7 @@ fn cpu_time(pid: i32) -> Result<u64> {
 }
 
 /// MiB, from a line of the process's status.
-fn memory(pid: i32, line: &str) -> Result<f64> {
+pub fn memory(pid: i32, line: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = status.lines().find_map(|text| text.strip_prefix(line)?.trim().strip_suffix(" kB"));
     Ok(kib.with_context(|| format!("no {line}"))?.trim().parse::<f64>()? / 1024.0)

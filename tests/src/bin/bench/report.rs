@@ -193,7 +193,8 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 }
 
 /// Markdown, with columns as wide as their widest cell.
-fn print(rows: &[Vec<String>]) {
+/// Prints rows as a table; the first is its head.
+pub fn print(rows: &[Vec<String>]) {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
