@@ -61,7 +61,7 @@ impl Encoder {
     /// None is known: a resource is made of texts.
     pub fn new(encoding: Encoding, resource: &Resource) -> serde_json::Result<Self> {
         Ok(match encoding {
-            Encoding::Json => Self::Json(Json::new(resource)?),
+            Encoding::Json => Self::Json(Json::new(resource)),
             Encoding::Gala => Self::Gala(Gala::new(resource)),
             Encoding::OtlpJson => Self::Otlp(Otlp::new(Syntax::Json, resource)),
             Encoding::OtlpProto => Self::Otlp(Otlp::new(Syntax::Proto, resource)),
@@ -76,7 +76,7 @@ impl Encoder {
     /// None is known: every part of a record is a text, a number or made of those.
     pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
         match self {
-            Self::Json(json) => json.encode(record),
+            Self::Json(json) => Ok(json.encode(record)),
             Self::Gala(gala) => gala.encode(record),
             Self::Otlp(otlp) => otlp.encode(record),
             Self::Text(text) => Ok(text.encode(record)),

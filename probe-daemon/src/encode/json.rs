@@ -4,11 +4,11 @@
 //! OpenTelemetry's names and under gala-gopher's own (`host.hostname`, `host.machineid`).
 
 mod cut;
+mod write;
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::value::{RawValue, to_raw_value};
 
+use self::write::{Object, text, value};
 use crate::{
     encode::Form,
     record::{LogRecord, Value, resource::Resource},
@@ -23,75 +23,76 @@ pub const FORM: Form = Form { name: "json", content_type: "application/json", cu
 /// Encodes records of one host.
 pub struct Json {
     /// The resource of the host, encoded once.
-    resource: Box<RawValue>,
+    resource: Vec<u8>,
     /// Its parts, for records that add to it.
     parts: Vec<(&'static str, String)>,
 }
 
 impl Json {
     /// An encoder for records of this host.
-    ///
-    /// # Errors
-    /// None is known: a resource is made of texts.
-    pub fn new(resource: &Resource) -> serde_json::Result<Self> {
-        let value =
+    pub fn new(resource: &Resource) -> Self {
+        let known =
             |wanted| resource.attributes.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value);
-        let own = [("host.hostname", value("host.name")), ("host.machineid", value("host.id"))];
+        let own = [("host.hostname", known("host.name")), ("host.machineid", known("host.id"))];
         let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let all = own.chain(resource.attributes.iter().map(|(key, value)| (*key, value)));
         let parts: Vec<_> = all.map(|(key, value)| (key, value.clone())).collect();
-        Ok(Self { resource: to_raw_value(&Object(&parts, &[]))?, parts })
+        let mut resource = Vec::new();
+        let mut object = Object::begin(&mut resource);
+        for (key, own) in &parts {
+            text(object.key(key), own);
+        }
+        object.end();
+        Self { resource, parts }
     }
 
     /// One line of JSON, without its newline.
-    ///
-    /// # Errors
-    /// None is known: every part of a record is a text, a number or made of those.
-    pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
+    pub fn encode(&self, record: &LogRecord<'_>) -> Bytes {
         let mut bytes = Vec::with_capacity(CAPACITY);
-        serde_json::to_writer(&mut bytes, &Record { record, encoder: self })?;
-        Ok(bytes.into())
+        let mut out = Object::begin(&mut bytes);
+        number_as_text(out.key("Timestamp"), record.timestamp);
+        number_as_text(out.key("ObservedTimestamp"), record.observed);
+        text(out.key("SeverityText"), record.said.severity.text());
+        value(out.key("SeverityNumber"), &record.said.severity.number());
+        text(out.key("EventName"), record.said.event_name);
+        self.resource(out.key("Resource"), record.resource);
+        attributes(out.key("Attributes"), &record.attributes.list);
+        text(out.key("Body"), &record.said.body);
+        out.end();
+        bytes.into()
     }
-}
 
-struct Record<'a> {
-    record: &'a LogRecord<'a>,
-    encoder: &'a Json,
-}
-
-impl Serialize for Record<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let record = self.record;
-        let mut out = serializer.serialize_map(None)?;
-        out.serialize_entry("Timestamp", &record.timestamp.to_string())?;
-        out.serialize_entry("ObservedTimestamp", &record.observed.to_string())?;
-        out.serialize_entry("SeverityText", record.said.severity.text())?;
-        out.serialize_entry("SeverityNumber", &record.said.severity.number())?;
-        out.serialize_entry("EventName", record.said.event_name)?;
-        match record.resource {
-            [] => out.serialize_entry("Resource", &self.encoder.resource)?,
-            more => out.serialize_entry("Resource", &Object(&self.encoder.parts, more))?,
+    /// The host, and what the record adds to it.
+    fn resource(&self, out: &mut Vec<u8>, more: &[(&'static str, String)]) {
+        if more.is_empty() {
+            out.extend_from_slice(&self.resource);
+            return;
         }
-        out.serialize_entry("Attributes", &Attributes(&record.attributes.list))?;
-        out.serialize_entry("Body", &record.said.body)?;
-        out.end()
+        let mut object = Object::begin(out);
+        for (key, own) in self.parts.iter().chain(more) {
+            text(object.key(key), own);
+        }
+        object.end();
     }
 }
 
-struct Attributes<'a>(&'a [(&'static str, Value<'a>)]);
-
-impl Serialize for Attributes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+fn attributes(out: &mut Vec<u8>, list: &[(&'static str, Value<'_>)]) {
+    let mut object = Object::begin(out);
+    for (key, own) in list {
+        let out = object.key(key);
+        match own {
+            Value::Text(own) => text(out, own),
+            other => value(out, other),
+        }
     }
+    object.end();
 }
 
-struct Object<'a>(&'a [(&'static str, String)], &'a [(&'static str, String)]);
-
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().chain(self.1).map(|(key, value)| (key, value)))
-    }
+/// Many readers hold numbers as doubles, which have no room for 64 bits.
+fn number_as_text(out: &mut Vec<u8>, number: u64) {
+    out.push(b'"');
+    value(out, &number);
+    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn encoded(event: TraceEvent) -> Document {
 fn encoded_as(event: Event, occurrences: u64, window: Duration) -> Document {
     let folded = Folded { occurrences, window, ..sample::folded(event) };
     let record = sample::record(&folded);
-    let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
+    let bytes = Json::new(&host()).encode(&record);
     assert!(!bytes.contains(&b'\n'));
     serde_json::from_slice(&bytes).unwrap()
 }
@@ -240,7 +240,7 @@ proptest! {
         let mut keys: Vec<_> = record.attributes.list.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
-        let bytes = Json::new(&host()).unwrap().encode(&record).unwrap();
+        let bytes = Json::new(&host()).encode(&record);
         let parsed: Document = serde_json::from_slice(&bytes).unwrap();
         prop_assert_eq!(&parsed["Attributes"]["process.pid"], 4242);
         prop_assert!(bytes.iter().all(|byte| *byte >= 0x20));
