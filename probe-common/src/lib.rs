@@ -22,7 +22,7 @@ pub use call::{
     CallPayload, CallRecord, CallScratch, I386, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS,
     SCRATCH_MEMORY_LEN, SOCKADDR_LEN, X86_64,
 };
-pub use exit::{ExitPayload, ExitRecord, Fault, NAME_LEN, Sender};
+pub use exit::{EXITS, EXITS_LEN, ExitKey, ExitPayload, ExitRecord, Fault, FoldedExit, NAME_LEN, Sender};
 pub use fold::{
     CONTROL, Control, FOLD, FOLD_BANKS, FOLD_FIRST, FOLD_SETS, FOLD_WAYS, FoldFirst, FoldPage, FoldSet,
     PAGE_WAYS, fold_key, fold_place,

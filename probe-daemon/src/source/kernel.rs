@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    ABSENT, COUNTERS, Counters, FOLD, FOLD_BANKS, FOLD_FIRST, Kind, OFFSETS, PAGE_WAYS, POLICY, RING,
+    ABSENT, COUNTERS, Counters, EXITS, FOLD, FOLD_BANKS, FOLD_FIRST, Kind, OFFSETS, PAGE_WAYS, POLICY, RING,
     RUNNERS, RingRecord, SELF_TGID, SyscallPolicy, heap,
 };
 use tokio::{
@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod btf;
+mod exits;
 mod hooks;
 mod host;
 mod offcpu;
@@ -174,6 +175,7 @@ impl Kernel {
             .override_global(SELF_TGID, &own, true)
             .map_max_entries(FOLD, pages)
             .map_max_entries(FOLD_FIRST, pages * PAGE_WAYS)
+            .map_max_entries(EXITS, folding.exits())
             .map_max_entries(RUNNERS, cpus())
             .load(OBJECT)
             .map_err(|e| KernelError::refused("loading the BPF object", e))?;
