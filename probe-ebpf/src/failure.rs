@@ -19,6 +19,13 @@ use crate::{
 
 const ENOENT: u32 = 2;
 
+/// Whether this error is an event of any system call.
+#[inline(always)]
+pub fn matters(errno: u64) -> bool {
+    let word = low_bits::<3>(errno / 64) & 3;
+    errno < u64::from(ERRNO_BITS) && control(&CONTROL.errnos[word as usize]) & (1 << (errno % 64)) != 0
+}
+
 /// [`SyscallPolicy::reports`], in a form that every verifier follows: some forget the bound of a number that the
 /// compiler keeps on the stack, so the index is masked where it is used.
 #[inline(always)]
@@ -62,10 +69,10 @@ impl<C: Caller> Failure<C> {
     /// Sends it, or counts it.
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
-        let control = control(&CONTROL);
+        let (bank, pages) = (control(&CONTROL.bank), control(&CONTROL.pages));
         let tgid = (self.pid_tgid >> 32) as u32;
         if policy.looks != 0 && self.errno == ENOENT {
-            let Some(slot) = looks_of(control.bank, tgid) else { return };
+            let Some(slot) = looks_of(bank, tgid) else { return };
             if policy.looks == LOOKS && self.is_miss(slot) {
                 return;
             }
@@ -74,12 +81,12 @@ impl<C: Caller> Failure<C> {
                 return self.send_alone(policy);
             }
         }
-        if control.pages == 0 || self.errno == u32::from(policy.alone) {
+        if pages == 0 || self.errno == u32::from(policy.alone) {
             return self.send_alone(policy);
         }
         let key = fold_key(tgid, self.slot, self.errno);
-        let (page, set) = fold_place(key, control.pages);
-        let page = control.bank * control.pages + page;
+        let (page, set) = fold_place(key, pages);
+        let page = bank * pages + page;
         let Some(sets) = FOLD.get_ptr_mut(page) else { return self.send_alone(policy) };
         let set = low_bits::<{ FOLD_SETS as u64 - 1 }>(u64::from(set)) as usize;
         // SAFETY: a value of the map, and an index of its array.

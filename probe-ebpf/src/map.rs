@@ -116,7 +116,7 @@ pub static PROCESS_SCRATCH: PerCpuArray<ProcessEntry> = PerCpuArray::with_max_en
 /// What the daemon changes while programs run. A global is read without a look-up.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.control")]
-pub static CONTROL: Control = Control { bank: 0, pages: 0 };
+pub static CONTROL: Control = Control { bank: 0, pages: 0, errnos: [0; 4] };
 
 /// Thresholds of off-CPU stalls and how the clocks relate. A global is read without a look-up.
 #[unsafe(no_mangle)]

@@ -207,6 +207,7 @@ impl Kernel {
 
     /// Captures this from now on. Programs that have been loaded once are only attached or detached.
     fn select(&mut self, selection: &Selection) -> Result<(), KernelError> {
+        self.repeats.report(&selection.policy)?;
         for (slot, policy) in (0u32..).zip(&selection.policy) {
             self.policy.set(slot, policy, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
         }

@@ -83,7 +83,6 @@ fn ended(leader: Object, tgid: u32, status: u32, own: bool) {
     // SAFETY: an entry is written once, before its process ends; an older one has another start.
     let fault = unsafe { FAULTS.get(tgid) };
     let fault = fault.filter(|fault| fault.signal == signal && fault.process_start == start);
-    let control = control(&CONTROL);
     let (device, inode) = process::program(tgid, start);
     let key = ExitKey {
         inode,
@@ -93,10 +92,10 @@ fn ended(leader: Object, tgid: u32, status: u32, own: bool) {
         euid: leader.load_behind(global(&OFFSETS.task_cred), global(&OFFSETS.cred_euid)),
         syscall: fault.map_or(0, |fault| fault.syscall),
         arch: fault.map_or(0, |fault| fault.arch),
-        bank: control.bank,
+        bank: control(&CONTROL.bank),
         comm: leader.comm(),
     };
-    let folds = control.pages != 0 && !own;
+    let folds = control(&CONTROL.pages) != 0 && !own;
     if folds && repeats(&key) {
         return;
     }
