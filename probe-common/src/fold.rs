@@ -9,7 +9,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{call::CallPayload, map::ERRNO_BITS, ring::RingHeader};
+use crate::{call::CallPayload, ring::RingHeader};
 
 /// Array of [`FoldPage`]: bank after bank.
 pub const FOLD: &str = "FOLD";
@@ -35,9 +35,6 @@ pub struct Control {
     pub bank: u32,
     /// Pages of a bank; 0 sends each event.
     pub pages: u32,
-    /// One bit per error number: set where it is an event of some system call. Most failures have one that is of none,
-    /// such as `EAGAIN`, and leave without a look at their call.
-    pub errnos: [u64; (ERRNO_BITS / 64) as usize],
 }
 
 /// Which failures are repeats of one another; never 0.

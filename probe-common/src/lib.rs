@@ -28,10 +28,10 @@ pub use fold::{
     PAGE_WAYS, fold_key, fold_place,
 };
 pub use map::{
-    ABSENT, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST, IO_URING_SLOTS, KINDS, LOOKS,
-    LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY, POLICY_SLOTS, QUESTIONS, Question,
-    REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER, SYSCALL_SLOTS,
-    SyscallPolicy, io_uring_slot, socketcall_slot, syscall_slot,
+    ABSENT, ASKED, Asked, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST, IO_URING_SLOTS, KINDS,
+    LOOKS, LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY, POLICY_SLOTS, QUESTIONS,
+    Question, REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER,
+    SYSCALL_SLOTS, SyscallPolicy, asked, io_uring_slot, socketcall_slot, syscall_slot,
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,

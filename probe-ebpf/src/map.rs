@@ -6,10 +6,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    COMM_LEN, Calibration, CallScratch, Control, Counters, EXITS_LEN, ExitKey, Fault, FoldFirst, FoldPage,
-    FoldedExit, KINDS, LOOKS_SLOTS, Looks, OffcpuControl, Offsets, POLICY_SLOTS, PastKey, ProcessEntry,
-    REFUSED_SLOTS, Refused, Runner, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender, SleeperSet,
-    SyscallPolicy,
+    Asked, COMM_LEN, Calibration, CallScratch, Control, Counters, ERRNO_BITS, EXITS_LEN, ExitKey, Fault,
+    FoldFirst, FoldPage, FoldedExit, KINDS, LOOKS_SLOTS, Looks, OffcpuControl, Offsets, POLICY_SLOTS,
+    PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES_LEN,
+    SLEEPER_SETS, SYSCALL_SLOTS, Sender, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -116,7 +116,12 @@ pub static PROCESS_SCRATCH: PerCpuArray<ProcessEntry> = PerCpuArray::with_max_en
 /// What the daemon changes while programs run. A global is read without a look-up.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.control")]
-pub static CONTROL: Control = Control { bank: 0, pages: 0, errnos: [0; 4] };
+pub static CONTROL: Control = Control { bank: 0, pages: 0 };
+
+/// Which errors of which number are events at all. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.asked")]
+pub static ASKED: Asked = [[0; (ERRNO_BITS / 64) as usize]; SYSCALL_SLOTS as usize];
 
 /// Thresholds of off-CPU stalls and how the clocks relate. A global is read without a look-up.
 #[unsafe(no_mangle)]

@@ -12,7 +12,7 @@ use aya_ebpf::{
     bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns, macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use probe_common::{ABSENT, COMM_LEN, ExitKey, ExitRecord, Fault, Kind, NAME_LEN, Sender};
+use probe_common::{ABSENT, COMM_LEN, ExitKey, ExitRecord, Fault, FoldedExit, Kind, NAME_LEN, Sender};
 
 use crate::{
     atomic,
@@ -104,13 +104,14 @@ fn ended(leader: Object, tgid: u32, status: u32, own: bool) {
     let first = unsafe { &mut *first };
     first.count = 0;
     describe(leader, tgid, &key, fault, &mut first.record);
-    let noted = folds && EXITS.insert(key, &*first, u64::from(BPF_NOEXIST)).is_ok();
+    let whole: &FoldedExit = first;
+    let noted = folds && EXITS.insert(key, whole, u64::from(BPF_NOEXIST)).is_ok();
     // Another CPU may have been quicker. If the table is full, it goes out unfolded.
     if folds && !noted && repeats(&key) {
         return;
     }
     // SAFETY: so many bytes of the map's value are written.
-    let fate = unsafe { emit::output((&raw const first.record).cast(), size_of::<ExitRecord>()) };
+    let fate = unsafe { emit::output((&raw const whole.record).cast(), size_of::<ExitRecord>()) };
     // What has no room in the ring is told of with its repeats.
     if fate == Fate::Sent || !noted || !repeats(&key) {
         emit::count(Kind::Exit, fate);

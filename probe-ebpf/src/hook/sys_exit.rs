@@ -1,7 +1,7 @@
 //! A system call returned an error: `tp_btf/sys_exit`.
 //!
 //! In: the registers and the return value. Out: a failure that a rule asks for. A success leaves after one
-//! comparison, an error that no rule asks for after one bit, one that no rule asks for of this call after another.
+//! comparison, a failure that no rule asks for after one bit.
 //!
 //! Kernel prototype (include/trace/events/syscalls.h): `sys_exit(struct pt_regs *regs, long ret)`.
 
@@ -11,7 +11,7 @@ use aya_ebpf::{bindings::pt_regs, macros::btf_tracepoint, programs::BtfTracePoin
 use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
 
 use crate::{
-    failure::{Caller, Failure, matters, reports},
+    failure::{Caller, Failure, may_matter, reports},
     hook::cap_capable,
     map::{OFFSETS, POLICY, SELF_TGID, global},
     task::Object,
@@ -47,7 +47,7 @@ const ARGUMENTS_32: [usize; REGISTERS] = [
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let ret: u64 = ctx.arg(1);
     let errno = 0u64.wrapping_sub(ret);
-    if errno.wrapping_sub(1) < MAX_ERRNO && matters(errno) {
+    if errno.wrapping_sub(1) < MAX_ERRNO {
         failed(&ctx, errno);
     }
     0
@@ -60,6 +60,9 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     let nr = unsafe { regs.add(offset_of!(pt_regs, orig_rax)).cast::<u64>().read_volatile() } as u32;
     if nr.cast_signed() < 0 {
         // No system call: after rt_sigreturn the registers are those of the code that the signal interrupted.
+        return;
+    }
+    if !may_matter(nr, errno) {
         return;
     }
     let status: u32 = Object::current_task().load(global(&OFFSETS.task_status));

@@ -10,10 +10,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use probe_common::{
-    CONTROL, Control, ERRNO_BITS, FOLD, FOLD_BANKS, FOLD_FIRST, FoldFirst, FoldPage, IO_URING_FIRST, Kind,
-    PAGE_WAYS, SyscallPolicy,
-};
+use probe_common::{CONTROL, Control, FOLD, FOLD_BANKS, FOLD_FIRST, FoldFirst, FoldPage, Kind, PAGE_WAYS};
 use tracing::warn;
 
 use super::{Folding, KernelError, array, exits::Exits};
@@ -46,22 +43,9 @@ impl Repeats {
     pub fn new(bpf: &mut Ebpf, folding: Folding) -> Result<Self, KernelError> {
         let (table, firsts) = (array(bpf, FOLD)?, array(bpf, FOLD_FIRST)?);
         let mut control = array(bpf, CONTROL)?;
-        let now = Control { bank: 0, pages: folding.pages(), ..Control::default() };
+        let now = Control { bank: 0, pages: folding.pages() };
         control.set(0, now, 0).map_err(|e| KernelError::refused("switching folding", e))?;
         Ok(Self { table, firsts, control, now, told: HashMap::new(), exits: Exits::new(bpf)? })
-    }
-
-    /// From now on no other error than these is an event.
-    pub fn report(&mut self, policy: &[SyscallPolicy]) -> Result<(), KernelError> {
-        let mut errnos = [0; (ERRNO_BITS / 64) as usize];
-        // Requests of io_uring have a hook of their own, which asks for each.
-        for slot in policy.iter().take(IO_URING_FIRST as usize) {
-            errnos.iter_mut().zip(slot.errnos).for_each(|(all, of_slot)| *all |= of_slot);
-        }
-        let now = Control { errnos, ..self.now };
-        self.control.set(0, now, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
-        self.now = now;
-        Ok(())
     }
 
     /// From now on failures are counted in the next bank.
