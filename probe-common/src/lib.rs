@@ -22,16 +22,16 @@ pub use call::{
     CallPayload, CallRecord, CallScratch, I386, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS,
     SCRATCH_MEMORY_LEN, SOCKADDR_LEN, X86_64,
 };
-pub use exit::{ExitPayload, ExitRecord, Fault, NAME_LEN, Sender};
+pub use exit::{EXITS, EXITS_LEN, ExitKey, ExitPayload, ExitRecord, Fault, FoldedExit, NAME_LEN, Sender};
 pub use fold::{
     CONTROL, Control, FOLD, FOLD_BANKS, FOLD_FIRST, FOLD_SETS, FOLD_WAYS, FoldFirst, FoldPage, FoldSet,
     PAGE_WAYS, fold_key, fold_place,
 };
 pub use map::{
-    ABSENT, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST, IO_URING_SLOTS, KINDS, LOOKS,
-    LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY, POLICY_SLOTS, QUESTIONS, Question,
-    REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER, SYSCALL_SLOTS,
-    SyscallPolicy, io_uring_slot, socketcall_slot, syscall_slot,
+    ABSENT, ASKED, Asked, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST, IO_URING_SLOTS, KINDS,
+    LOOKS, LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY, POLICY_SLOTS, QUESTIONS,
+    Question, REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER,
+    SYSCALL_SLOTS, SyscallPolicy, asked, io_uring_slot, socketcall_slot, syscall_slot,
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,

@@ -4,7 +4,10 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{call::I386, ring::Kind};
+use crate::{
+    call::{I386, X86_64},
+    ring::Kind,
+};
 
 /// Ring buffer: every event.
 pub const RING: &str = "RING";
@@ -133,6 +136,27 @@ impl SyscallPolicy {
     }
 }
 
+/// Global: one [`Asked`].
+pub const ASKED: &str = ".data.asked";
+
+/// For each number of a system call one bit per error number: set where such a failure is an event of the 64-bit call or
+/// of the 32-bit one. What is an event of neither leaves before anybody asks which of the two it was.
+pub type Asked = [[u64; (ERRNO_BITS / 64) as usize]; SYSCALL_SLOTS as usize];
+
+/// What [`POLICY`] asks for, by number.
+pub fn asked(policy: &[SyscallPolicy]) -> Asked {
+    let mut asked = [[0; (ERRNO_BITS / 64) as usize]; SYSCALL_SLOTS as usize];
+    for (nr, errnos) in (0..SYSCALL_SLOTS).zip(&mut asked) {
+        let calls = if nr == SOCKETCALL { SOCKETCALLS } else { 0 };
+        let of_32 = (0..=calls).map(|call| syscall_slot(I386, nr, call.into()));
+        for slot in of_32.chain([syscall_slot(X86_64, nr, 0)]) {
+            let Some(of_slot) = policy.get(slot as usize) else { continue };
+            errnos.iter_mut().zip(of_slot.errnos).for_each(|(all, word)| *all |= word);
+        }
+    }
+    asked
+}
+
 /// The last capability that one thread was refused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -255,6 +279,7 @@ offsets! {
     task_sighand = "task_struct.sighand",
     signal_live = "signal_struct.live",
     signal_flags = "signal_struct.flags",
+    signal_oom_mm = "signal_struct.oom_mm",
     signal_group_exit_code = "signal_struct.group_exit_code",
     sighand_action = "sighand_struct.action",
     k_sigaction_size = "sizeof k_sigaction",
@@ -293,6 +318,10 @@ offsets! {
     mount_vfsmount = "mount.mnt",
     mount_parent = "mount.mnt_parent",
     mount_point = "mount.mnt_mountpoint",
+    file_inode = "file.f_inode",
+    inode_number = "inode.i_ino",
+    inode_super = "inode.i_sb",
+    super_device = "super_block.s_dev",
     task_login_uid = "task_struct.loginuid",
     task_session = "task_struct.sessionid",
     signal_tty = "signal_struct.tty",
@@ -327,6 +356,22 @@ mod tests {
         assert_eq!(syscall_slot(I386, SOCKETCALL, 20), unknown - 1);
         assert_eq!(syscall_slot(I386, SOCKETCALL, 21), SOCKETCALL_FIRST);
         assert!(unknown < IO_URING_FIRST);
+    }
+
+    #[test]
+    fn a_number_is_asked_for_where_either_of_its_calls_is() {
+        let mut policy = vec![SyscallPolicy::default(); POLICY_SLOTS as usize];
+        let slots = [syscall_slot(X86_64, 7, 0), syscall_slot(I386, 9, 0), socketcall_slot(3)];
+        for (slot, errno) in slots.into_iter().zip([11, 64, 255]) {
+            policy[slot as usize].set(errno, true);
+        }
+        policy[io_uring_slot(5) as usize].set(22, true);
+        let asked = asked(&policy);
+        let set: Vec<(usize, u32)> = (0..asked.len())
+            .flat_map(|nr| (0..ERRNO_BITS).map(move |errno| (nr, errno)))
+            .filter(|(nr, errno)| asked[*nr][*errno as usize / 64] & 1 << (errno % 64) != 0)
+            .collect();
+        assert_eq!(set, [(7, 11), (9, 64), (SOCKETCALL as usize, 255)]);
     }
 
     #[test]

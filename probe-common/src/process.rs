@@ -53,8 +53,10 @@ pub struct ProcessEntry {
     pub path_len: u32,
     /// 1 where the file has more folders than are kept.
     pub path_cut: u32,
-    /// Padding, always 0.
-    pub reserved: u32,
+    /// Device of the file system that the executable is on, as the kernel numbers it; 0 where unknown.
+    pub device: u32,
+    /// Inode number of the executable; 0 where unknown.
+    pub inode: u64,
     /// Name of the first thread.
     pub comm: [u8; COMM_LEN],
     /// The kernel's name of the controlling terminal, such as `pts4`; empty where there is none.

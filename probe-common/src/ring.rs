@@ -17,7 +17,7 @@ use crate::{
 /// Marks a ring record: the top bit of its first word.
 pub const RING_TAG: u32 = 0x8000_0000;
 /// Layout version of the ring form, in bits 8 to 15 of the first word.
-pub const RING_VERSION: u32 = 2;
+pub const RING_VERSION: u32 = 3;
 
 /// What an event is about; each kind has its own counters in the kernel.
 #[repr(u32)]

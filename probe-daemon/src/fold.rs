@@ -23,10 +23,10 @@ pub enum Key {
     Call(u32, u32, u32, u32),
     /// The same operation of the same process with the same error: process, opcode, error number.
     IoUring(u32, u32, u32),
-    /// Processes of the same name, user and cgroup that end in the same way, as in a crash loop: name, effective user
-    /// id, name of the cgroup (which a restarted service keeps, unlike the id), end, and for one that seccomp killed
-    /// the system call: architecture and number.
-    Exit(String, u32, String, End, Option<(u32, u32)>),
+    /// Processes of the same program, name, user and cgroup that end in the same way, as in a crash loop: device and
+    /// inode number of the executable, name, effective user id, name of the cgroup (which a restarted service keeps,
+    /// unlike the id), end, and for one that seccomp killed the system call: architecture and number.
+    Exit((u32, u64), String, u32, String, End, Option<(u32, u32)>),
 }
 
 impl Key {
@@ -42,7 +42,8 @@ impl Key {
             Event::Exit(exit) => {
                 let syscall = exit.refused.map(|refused| (refused.arch, refused.syscall));
                 let Subject { comm, euid, .. } = &exit.subject;
-                Some(Self::Exit(comm.clone(), *euid, exit.cgroup.name.clone(), exit.end, syscall))
+                let cgroup = exit.cgroup.name.clone();
+                Some(Self::Exit(exit.program, comm.clone(), *euid, cgroup, exit.end, syscall))
             }
             Event::Oom(_) | Event::Offcpu(_) | Event::Probe(_) => None,
         }

@@ -7,13 +7,13 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, b
 use probe_common::{
     ABSENT, CallPayload, CallRecord, CallScratch, ERRNO_BITS, FOLD_SETS, FOLD_WAYS, FoldSet, Kind, LOOKS,
     LOOKS_MAX, LOOKS_SLOTS, Looks, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN,
-    SOCKADDR_LEN, SyscallPolicy, fold_key, fold_place,
+    SOCKADDR_LEN, SYSCALL_SLOTS, SyscallPolicy, fold_key, fold_place,
 };
 
 use crate::{
     atomic::{self, low_bits},
     emit::{self, Fate},
-    map::{CONTROL, FOLD, FOLD_FIRST, LOOKS as SLOTS, OFFSETS, SCRATCH, control, global},
+    map::{ASKED, CONTROL, FOLD, FOLD_FIRST, LOOKS as SLOTS, OFFSETS, SCRATCH, control, global},
     task::{self, Object},
 };
 
@@ -26,6 +26,15 @@ pub fn reports(policy: &SyscallPolicy, errno: u64) -> bool {
     // The compiler still has to be told that it is an index.
     let word = low_bits::<3>(errno / 64) & 3;
     errno < u64::from(ERRNO_BITS) && policy.errnos[word as usize] & (1 << (errno % 64)) != 0
+}
+
+/// Whether this error may be an event of a call of this number, be it a 64-bit or a 32-bit one.
+#[inline(always)]
+pub fn may_matter(nr: u32, errno: u64) -> bool {
+    let (nr, word) = (u64::from(nr), low_bits::<3>(errno / 64) & 3);
+    let index = low_bits::<{ SYSCALL_SLOTS as u64 - 1 }>(nr) & (u64::from(SYSCALL_SLOTS) - 1);
+    let asked = control(&ASKED[index as usize][word as usize]);
+    errno < u64::from(ERRNO_BITS) && (nr >= u64::from(SYSCALL_SLOTS) || asked & (1 << (errno % 64)) != 0)
 }
 
 /// Who made a call, and with what.
@@ -62,10 +71,10 @@ impl<C: Caller> Failure<C> {
     /// Sends it, or counts it.
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
-        let control = control(&CONTROL);
+        let (bank, pages) = (control(&CONTROL.bank), control(&CONTROL.pages));
         let tgid = (self.pid_tgid >> 32) as u32;
         if policy.looks != 0 && self.errno == ENOENT {
-            let Some(slot) = looks_of(control.bank, tgid) else { return };
+            let Some(slot) = looks_of(bank, tgid) else { return };
             if policy.looks == LOOKS && self.is_miss(slot) {
                 return;
             }
@@ -74,12 +83,12 @@ impl<C: Caller> Failure<C> {
                 return self.send_alone(policy);
             }
         }
-        if control.pages == 0 || self.errno == u32::from(policy.alone) {
+        if pages == 0 || self.errno == u32::from(policy.alone) {
             return self.send_alone(policy);
         }
         let key = fold_key(tgid, self.slot, self.errno);
-        let (page, set) = fold_place(key, control.pages);
-        let page = control.bank * control.pages + page;
+        let (page, set) = fold_place(key, pages);
+        let page = bank * pages + page;
         let Some(sets) = FOLD.get_ptr_mut(page) else { return self.send_alone(policy) };
         let set = low_bits::<{ FOLD_SETS as u64 - 1 }>(u64::from(set)) as usize;
         // SAFETY: a value of the map, and an index of its array.

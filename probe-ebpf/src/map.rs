@@ -6,9 +6,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    COMM_LEN, Calibration, CallScratch, Control, Counters, Fault, FoldFirst, FoldPage, KINDS, LOOKS_SLOTS,
-    Looks, OffcpuControl, Offsets, POLICY_SLOTS, PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner,
-    SLEEPER_CGROUPS_LEN, SLEEPER_NAMES_LEN, SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy,
+    Asked, COMM_LEN, Calibration, CallScratch, Control, Counters, ERRNO_BITS, EXITS_LEN, ExitKey, Fault,
+    FoldFirst, FoldPage, FoldedExit, KINDS, LOOKS_SLOTS, Looks, OffcpuControl, Offsets, POLICY_SLOTS,
+    PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES_LEN,
+    SLEEPER_SETS, SYSCALL_SLOTS, Sender, SleeperSet, SyscallPolicy,
 };
 
 /// Every event.
@@ -90,6 +91,14 @@ pub static FAULTS: LruHashMap<u32, Fault> = LruHashMap::with_max_entries(1024, 0
 #[map]
 pub static ENDED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 0);
 
+/// Ends that repeat, and how often. The daemon may make it smaller at load.
+#[map]
+pub static EXITS: HashMap<ExitKey, FoldedExit> = HashMap::with_max_entries(EXITS_LEN, BPF_F_NO_PREALLOC);
+
+/// Where the record of an end is put together.
+#[map]
+pub static EXIT_SCRATCH: PerCpuArray<FoldedExit> = PerCpuArray::with_max_entries(1, 0);
+
 /// The processes that there are, by thread group id. Memory is taken for those that there are; beyond the bound a process
 /// is not known.
 #[map]
@@ -108,6 +117,11 @@ pub static PROCESS_SCRATCH: PerCpuArray<ProcessEntry> = PerCpuArray::with_max_en
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.control")]
 pub static CONTROL: Control = Control { bank: 0, pages: 0 };
+
+/// Which errors of which number are events at all. A global is read without a look-up.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.asked")]
+pub static ASKED: Asked = [[0; (ERRNO_BITS / 64) as usize]; SYSCALL_SLOTS as usize];
 
 /// Thresholds of off-CPU stalls and how the clocks relate. A global is read without a look-up.
 #[unsafe(no_mangle)]

@@ -21,7 +21,6 @@ pub fn describe(leader: Object, executed: u64, scratch: u32) -> Option<&'static 
     // SAFETY: a value of the per-CPU map; each slot has one kind of user, and those do not interrupt themselves.
     let entry = unsafe { &mut *PROCESS_SCRATCH.get_ptr_mut(scratch)? };
     entry.executed = executed;
-    entry.reserved = 0;
     about(leader, entry);
     let signal = Object::new(leader.load::<u64>(global(&OFFSETS.task_signal)) as *const u8);
     let tty: u64 = signal.probe_field(global(&OFFSETS.signal_tty));
@@ -34,7 +33,9 @@ pub fn describe(leader: Object, executed: u64, scratch: u32) -> Option<&'static 
             bpf_probe_read_kernel_str(entry.tty.as_mut_ptr().cast(), TTY_LEN as u32, from.cast());
         }
     }
-    path(leader, entry);
+    let file = executable(leader);
+    identify(file, entry);
+    path(file, entry);
     Some(entry)
 }
 
@@ -55,13 +56,29 @@ pub fn about(leader: Object, entry: &mut ProcessEntry) {
     entry.comm = leader.comm();
 }
 
+/// The file that a process executes; null where there is none, or nobody knows.
+#[inline(always)]
+fn executable(leader: Object) -> Object {
+    let (mm, file) = (global(&OFFSETS.task_mm), global(&OFFSETS.mm_exe_file));
+    if mm == ABSENT || file == ABSENT {
+        return Object::new(core::ptr::null());
+    }
+    Object::new(leader.load::<u64>(mm) as *const u8).pointer_at(file)
+}
+
+/// Notes which file it is: a number tells programs apart that have one name, at a look.
+#[inline(always)]
+fn identify(file: Object, entry: &mut ProcessEntry) {
+    let inode = file.pointer_at(global(&OFFSETS.file_inode));
+    entry.inode = inode.probe_field(global(&OFFSETS.inode_number));
+    entry.device = inode.pointer_at(global(&OFFSETS.inode_super)).probe_field(global(&OFFSETS.super_device));
+}
+
 /// Collects the names of the executable's path, from the file up to the root of its mount namespace.
 #[inline(always)]
-fn path(leader: Object, entry: &mut ProcessEntry) {
+fn path(file: Object, entry: &mut ProcessEntry) {
     (entry.path_len, entry.path_cut) = (0, 0);
     let needed = [
-        global(&OFFSETS.task_mm),
-        global(&OFFSETS.mm_exe_file),
         global(&OFFSETS.file_mount),
         global(&OFFSETS.file_dentry),
         global(&OFFSETS.dentry_name),
@@ -71,12 +88,7 @@ fn path(leader: Object, entry: &mut ProcessEntry) {
         global(&OFFSETS.mount_parent),
         global(&OFFSETS.mount_point),
     ];
-    if needed.contains(&ABSENT) {
-        return;
-    }
-    let mm = Object::new(leader.load::<u64>(global(&OFFSETS.task_mm)) as *const u8);
-    let file = mm.pointer_at(global(&OFFSETS.mm_exe_file));
-    if file.is_null() {
+    if needed.contains(&ABSENT) || file.is_null() {
         return;
     }
     let mut dentry = file.pointer_at(global(&OFFSETS.file_dentry));
@@ -156,6 +168,19 @@ pub fn begins(leader: Object, tgid: u32, parent: u32) {
         let entry = unsafe { &mut *entry };
         about(leader, entry);
         entry.executed = 0;
+    }
+}
+
+/// Device and inode number of a process's executable, also where it has just been noted as ended; 0 where unknown.
+#[inline(always)]
+pub fn program(tgid: u32, start: u64) -> (u32, u64) {
+    // SAFETY: an entry is replaced and removed by its own process alone, which is busy here.
+    let living = unsafe { LIVING.get(tgid) };
+    // SAFETY: as above; an entry that is forgotten meanwhile has another start at worst.
+    let entry = living.or_else(|| unsafe { PAST.get(PastKey { tgid, replaced: 0 }) });
+    match entry {
+        Some(entry) if entry.start == start => (entry.device, entry.inode),
+        _ => (0, 0),
     }
 }
 

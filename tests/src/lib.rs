@@ -4,6 +4,7 @@
 //!
 //! Nothing here uses the daemon's library: the tests see what a user sees.
 
+pub mod crash;
 pub mod daemon;
 pub mod death;
 pub mod follow;

@@ -1,5 +1,7 @@
 //! Threads kept off the CPU on purpose: in comes for how long, out comes the id of the thread that had to wait.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -67,6 +69,46 @@ pub fn vfork_parent(time: Duration) -> Result<Waiter> {
     })
 }
 
+/// Processes whose ids are a multiple of `step` apart, each of which is in state D for so long: their ids. They have ended
+/// by then.
+pub fn blocked_at_once(count: i32, step: i32, time: Duration) -> Result<Vec<i32>> {
+    let ids = |first: i32| (0..count).map(move |index| first + index * step);
+    let last = fs::read_to_string("/proc/sys/kernel/pid_max")?.trim().parse::<i32>()? - 1;
+    ensure!(count * step < last, "kernel.pid_max is too low for {count} ids that are {step} apart");
+    let taken = |pid: &i32| Path::new(&format!("/proc/{pid}")).exists();
+    let first = (2_000..step).rev().find(|first| !ids(*first).any(|pid| taken(&pid)));
+    let pids: Vec<i32> = ids(first.context("all ids are taken")?).collect();
+    let time = libc::timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
+    for pid in &pids {
+        // SAFETY: all zero is a value of this structure of numbers.
+        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+        arguments.exit_signal = libc::SIGCHLD as u64;
+        arguments.set_tid = (&raw const *pid).addr() as u64;
+        arguments.set_tid_size = 1;
+        // SAFETY: without CLONE_VM the child has memory of its own, and calls nothing but the kernel.
+        match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) } {
+            0 => wait_for_child(&time),
+            made => ensure!(made == i64::from(*pid), "clone3: {}", std::io::Error::last_os_error()),
+        }
+    }
+    for pid in &pids {
+        waitpid(rustix::process::Pid::from_raw(*pid), WaitOptions::empty())?;
+    }
+    Ok(pids)
+}
+
+/// In state D until a child has slept for so long; then this process ends.
+fn wait_for_child(time: &libc::timespec) -> ! {
+    let flags = libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM the child has memory of its own; the time outlives all calls.
+    unsafe {
+        if libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) == 0 {
+            libc::nanosleep(time, std::ptr::null_mut());
+        }
+        libc::_exit(0)
+    }
+}
+
 /// Keeps an ordinary thread from CPU 0 with one of real-time priority, for less than the 950 ms after which the kernel
 /// takes the CPU away from such a thread. The first id is the one that has to wait, the second the one that does not.
 pub fn starve(time: Duration) -> Result<(i32, i32)> {
@@ -103,16 +145,22 @@ fn pin() -> Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &cpus)?)
 }
 
-/// A file system of its own on a loop device; it is unmounted with this.
+/// A disk with a file system that may be frozen: that of a guest, which has no tool to make one.
+const DISK: &str = "PROBE_TEST_DISK";
+
+/// A file system of its own, on a loop device or on the disk that is made for it; it is unmounted with this.
 #[derive(Debug)]
 pub struct Freezer {
     dir: TempDir,
 }
 
 impl Freezer {
-    /// Makes and mounts it; none where the host has no tool to make one, as in a guest.
+    /// Makes and mounts it; none where the host has neither a tool to make one nor a disk that has one.
     pub fn new() -> Result<Option<Self>> {
         let dir = crate::daemon::open_dir()?;
+        if let Some(disk) = std::env::var_os(DISK) {
+            return Self::mount(dir, &[OsStr::new("-t"), OsStr::new("ext4"), &disk]).map(Some);
+        }
         let image = dir.path().join("image");
         std::fs::File::create(&image)?.set_len(16 << 20)?;
         match Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).env("PATH", "/usr/sbin:/sbin").status()
@@ -120,11 +168,15 @@ impl Freezer {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             made => ensure!(made?.success(), "mkfs.ext4 failed"),
         }
+        Self::mount(dir, &[OsStr::new("-o"), OsStr::new("loop"), image.as_os_str()]).map(Some)
+    }
+
+    fn mount(dir: TempDir, arguments: &[&OsStr]) -> Result<Self> {
         let freezer = Self { dir };
         std::fs::create_dir(freezer.root())?;
-        let mounted = Command::new("mount").args(["-o", "loop"]).arg(&image).arg(freezer.root()).status()?;
+        let mounted = Command::new("mount").args(arguments).arg(freezer.root()).status()?;
         ensure!(mounted.success(), "mount failed");
-        Ok(Some(freezer))
+        Ok(freezer)
     }
 
     fn root(&self) -> PathBuf {

@@ -210,11 +210,12 @@ fn cargo_deny() -> Result<Found> {
 
 fn guest_tools() -> Result<Found> {
     let needs = [
+        Need { package: "e2fsprogs", probe: Probe::Program("mkfs.ext4") },
         Need { package: "qemu-system-x86", probe: Probe::Program("qemu-system-x86_64") },
         Need { package: "cpio", probe: Probe::Program("cpio") },
         Need { package: "busybox-static", probe: Probe::Program("busybox") },
     ];
-    Ok(packages(&needs, "qemu, cpio, busybox"))
+    Ok(packages(&needs, "qemu, cpio, busybox, mkfs.ext4"))
 }
 
 /// Maven is needed once, to fetch Kafka.

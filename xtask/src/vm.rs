@@ -6,7 +6,7 @@ mod initramfs;
 pub mod kernel;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
@@ -50,13 +50,14 @@ pub fn boot_all(kernels: &[String], filter: &str) -> Result<(Sum, bool)> {
     let tests = test_binary()?;
 
     let initramfs = cache::root()?.join(format!("initramfs-{}.cpio", std::process::id()));
-    let packed = initramfs::pack(&initramfs, &tests, &daemon, filter);
+    let disk = initramfs.with_extension("disk");
+    let packed = initramfs::pack(&initramfs, &tests, &daemon, filter).and_then(|()| guest::disk(&disk));
     let runs = packed.map(|()| {
         // Each guest takes one CPU of this machine, so they run at the same time.
         thread::scope(|scope| {
             let boots = kernels.iter().zip(&images).map(|(series, image)| {
-                let initramfs = &initramfs;
-                (series, scope.spawn(move || boot(series, image, initramfs)))
+                let (initramfs, disk) = (&initramfs, &disk);
+                (series, scope.spawn(move || boot(series, image, initramfs, disk)))
             });
             // All are started before the first is waited for.
             let boots: Vec<_> = boots.collect();
@@ -67,6 +68,7 @@ pub fn boot_all(kernels: &[String], filter: &str) -> Result<(Sum, bool)> {
         })
     });
     let _ = std::fs::remove_file(&initramfs);
+    let _ = std::fs::remove_file(&disk);
     let runs = runs?;
 
     print!("\nvm:\n{}", report::table(&rows(&runs)));
@@ -77,9 +79,9 @@ pub fn boot_all(kernels: &[String], filter: &str) -> Result<(Sum, bool)> {
     Ok((sum, sum.failed == 0 && runs.iter().all(|run| run.fault.is_none())))
 }
 
-fn boot(series: &str, image: &std::path::Path, initramfs: &std::path::Path) -> Run {
+fn boot(series: &str, image: &Path, initramfs: &Path, disk: &Path) -> Run {
     println!("\nvm: booting Linux {series}");
-    let (said, mut fault) = match guest::boot(series, image, initramfs) {
+    let (said, mut fault) = match guest::boot(series, image, initramfs, disk) {
         Ok((exit, said)) => (said, (exit != 0).then(|| format!("the tests ended with exit code {exit}"))),
         Err(error) => (String::new(), Some(format!("{error:#}"))),
     };

@@ -21,6 +21,8 @@ pub struct Exit {
     pub subject: Subject,
     /// Its cgroup.
     pub cgroup: Cgroup,
+    /// Device and inode number of what it executed; 0 where unknown. They tell programs of one name apart.
+    pub program: (u32, u64),
     /// How it ended.
     pub end: End,
     /// How long the process lived; none where unknown.
@@ -82,6 +84,7 @@ impl Exit {
         Self {
             subject: header.into(),
             cgroup: Cgroup { id: header.cgroup, name: text(&payload.cgroup_name), path: None },
+            program: (payload.device, payload.inode),
             end: match status & 0x7f {
                 0 => End::Code(status >> 8 & 0xff),
                 number => End::Signal { number, core: status & 0x80 != 0 },

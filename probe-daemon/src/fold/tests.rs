@@ -1,10 +1,11 @@
 //! Windows: when they open, grow and close, and that no occurrence is lost or told twice.
 
-use probe_common::{RAW_EVENT_LEN, RawEvent};
+use probe_common::{ExitPayload, RAW_EVENT_LEN, RawEvent, RingHeader};
 use proptest::prelude::*;
+use zerocopy::FromZeros;
 
 use super::*;
-use crate::event::{IoRequest, TraceEvent};
+use crate::event::{Exit, IoRequest, TraceEvent};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -13,6 +14,35 @@ fn seen(pid: u32, errno: u32) -> Observation {
     bytes[4..8].copy_from_slice(&pid.to_le_bytes());
     bytes[72..76].copy_from_slice(&errno.to_le_bytes());
     Observation { time: 1, event: Event::Call(TraceEvent::from(&RawEvent::ingest(&bytes).unwrap())) }
+}
+
+fn end(inode: u64, comm: &str) -> Observation {
+    let (mut header, mut payload) = (RingHeader::new_zeroed(), ExitPayload::new_zeroed());
+    header.head.comm[..comm.len()].copy_from_slice(comm.as_bytes());
+    (payload.inode, payload.status) = (inode, 6);
+    Observation { time: 1, event: Event::Exit(Exit::new(&header, &payload)) }
+}
+
+#[test]
+fn ends_of_two_programs_of_one_name_and_of_one_program_by_two_names_stay_apart() {
+    let mut fold = fold(600);
+    for seen in [end(1, "a"), end(2, "a"), end(1, "b")] {
+        assert!(fold.take(seen.clone(), 1, true, 0).is_some());
+        assert!(fold.take(seen, 1, false, 0).is_none());
+    }
+    assert_eq!(fold.sweep(5 * SECOND).len(), 3);
+}
+
+#[test]
+fn an_end_that_an_oom_kill_explains_is_nobodys_repeat() {
+    let mut fold = fold(600);
+    let mut killed = end(1, "a");
+    if let Event::Exit(exit) = &mut killed.event {
+        exit.oom = Some(ulid::Ulid::nil());
+    }
+    for seen in [end(1, "a"), killed.clone(), killed] {
+        assert!(fold.take(seen, 1, true, 0).is_some());
+    }
 }
 
 fn fold(timeout: u64) -> Fold {

@@ -11,8 +11,8 @@ use aya::{
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    ABSENT, COUNTERS, Counters, FOLD, FOLD_BANKS, FOLD_FIRST, Kind, OFFSETS, PAGE_WAYS, POLICY, RING,
-    RUNNERS, RingRecord, SELF_TGID, SyscallPolicy, heap,
+    ABSENT, ASKED, Asked, COUNTERS, Counters, EXITS, FOLD, FOLD_BANKS, FOLD_FIRST, Kind, OFFSETS, PAGE_WAYS,
+    POLICY, RING, RUNNERS, RingRecord, SELF_TGID, SyscallPolicy, asked, heap,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod btf;
+mod exits;
 mod hooks;
 mod host;
 mod offcpu;
@@ -108,6 +109,7 @@ pub struct Kernel {
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, Counters>,
     policy: Array<MapData, SyscallPolicy>,
+    asked: Array<MapData, Asked>,
     repeats: Repeats,
     links: Links,
     stalls: Stalls,
@@ -174,11 +176,13 @@ impl Kernel {
             .override_global(SELF_TGID, &own, true)
             .map_max_entries(FOLD, pages)
             .map_max_entries(FOLD_FIRST, pages * PAGE_WAYS)
+            .map_max_entries(EXITS, folding.exits())
             .map_max_entries(RUNNERS, cpus())
             .load(OBJECT)
             .map_err(|e| KernelError::refused("loading the BPF object", e))?;
 
         let policy = array(&mut bpf, POLICY)?;
+        let asked = array(&mut bpf, ASKED)?;
         let repeats = Repeats::new(&mut bpf, folding)?;
         let ring = RingBuf::try_from(take_map(&mut bpf, RING)?)
             .map_err(|e| KernelError::refused("mapping the ring buffer", e))?;
@@ -193,7 +197,7 @@ impl Kernel {
         let stalls = Stalls::new(&mut bpf)?;
         let processes = Some(Tables::new(&mut bpf)?);
         let mut kernel =
-            Self { bpf, ring, counters, policy, repeats, links: Links::new(unfit), stalls, processes };
+            Self { bpf, ring, counters, policy, asked, repeats, links: Links::new(unfit), stalls, processes };
         kernel.select(selection)?;
         Ok(kernel)
     }
@@ -205,6 +209,8 @@ impl Kernel {
 
     /// Captures this from now on. Programs that have been loaded once are only attached or detached.
     fn select(&mut self, selection: &Selection) -> Result<(), KernelError> {
+        let asked = asked(&selection.policy);
+        self.asked.set(0, asked, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
         for (slot, policy) in (0u32..).zip(&selection.policy) {
             self.policy.set(slot, policy, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
         }

@@ -20,8 +20,8 @@ mod programs {
     }
 
     empty! {
-        sys_exit sched_switch sched_wakeup sched_process_exit sched_process_exec sched_process_fork mark_victim
-        signal_deliver signal_generate cap_capable
+        sys_exit sched_switch sched_process_exit sched_process_exec sched_process_fork mark_victim signal_deliver
+        signal_generate cap_capable io_uring_complete io_uring_complete_v1 sched_process_gone
     }
 
     #[panic_handler]

@@ -11,7 +11,7 @@ use aya_ebpf::{bindings::pt_regs, macros::btf_tracepoint, programs::BtfTracePoin
 use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
 
 use crate::{
-    failure::{Caller, Failure, reports},
+    failure::{Caller, Failure, may_matter, reports},
     hook::cap_capable,
     map::{OFFSETS, POLICY, SELF_TGID, global},
     task::Object,
@@ -60,6 +60,9 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     let nr = unsafe { regs.add(offset_of!(pt_regs, orig_rax)).cast::<u64>().read_volatile() } as u32;
     if nr.cast_signed() < 0 {
         // No system call: after rt_sigreturn the registers are those of the code that the signal interrupted.
+        return;
+    }
+    if !may_matter(nr, errno) {
         return;
     }
     let status: u32 = Object::current_task().load(global(&OFFSETS.task_status));

@@ -20,6 +20,8 @@ mod denial;
 mod exec;
 #[path = "kernel/exit.rs"]
 mod exit;
+#[path = "kernel/exit_fold.rs"]
+mod exit_fold;
 #[path = "kernel/folding.rs"]
 mod folding;
 #[path = "kernel/hostile.rs"]

@@ -1,5 +1,6 @@
-//! One guest. In: a kernel and an initramfs; out: what it printed, and the exit code of its tests.
+//! One guest. In: a kernel, an initramfs and a disk; out: what it printed, and the exit code of its tests.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -13,14 +14,26 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// What its first process says at the end, before the exit code.
 const MARKER: &str = "guest: tests ended with ";
 
+/// Makes the disk of the guests, with a file system that a test may freeze: that of the initramfs cannot be. The kernels
+/// have drivers for both built in.
+pub fn disk(image: &Path) -> Result<()> {
+    fs::File::create(image)?.set_len(16 << 20)?;
+    let mut mkfs = Command::new("mkfs.ext4");
+    mkfs.args(["-q", "-F"]).arg(image);
+    run::capture(mkfs).map(|_| ())
+}
+
 /// Boots and waits. The guest's processors are emulated: that works on every machine, also in a guest.
-pub fn boot(series: &str, kernel: &Path, initramfs: &Path) -> Result<(i32, String)> {
+pub fn boot(series: &str, kernel: &Path, initramfs: &Path, disk: &Path) -> Result<(i32, String)> {
     let mut qemu = Command::new("qemu-system-x86_64");
     // Both CPUs in one thread: with a thread each, one may still run an instruction that the other has patched when a
     // tracepoint is attached, and the guest dies of an int3 that is no longer there.
     qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "1024", "-smp", "2"]);
     qemu.args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot", "-nodefaults"]);
     qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+    // What a guest writes to the disk is forgotten, so that all guests can share it.
+    let drive = format!("if=none,id=disk,format=raw,snapshot=on,file={}", disk.display());
+    qemu.args(["-drive", &drive, "-device", "nvme,drive=disk,serial=disk"]);
     // After a panic it ends at once, as `-no-reboot` turns the reboot into an end.
     qemu.args(["-append", "console=ttyS0 quiet panic=-1"]);
     let (_, said) = run::tee(qemu, &format!("{series} | "), Some(LIMIT))?;

@@ -18,6 +18,8 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
+# The disk that a test may freeze.
+export PROBE_TEST_DISK=/dev/nvme0n1
 ip link set lo up
 hostname guest
 cd /tmp

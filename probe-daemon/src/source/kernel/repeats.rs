@@ -13,7 +13,7 @@ use aya::{
 use probe_common::{CONTROL, Control, FOLD, FOLD_BANKS, FOLD_FIRST, FoldFirst, FoldPage, Kind, PAGE_WAYS};
 use tracing::warn;
 
-use super::{Folding, KernelError, array};
+use super::{Folding, KernelError, array, exits::Exits};
 use crate::{
     clock::{Clock, boot_now},
     event::{Batch, Event, Observation},
@@ -28,6 +28,7 @@ pub struct Repeats {
     now: Control,
     /// What was told of ways that are not cleared yet.
     told: HashMap<u32, u64>,
+    exits: Exits,
 }
 
 impl Folding {
@@ -44,7 +45,7 @@ impl Repeats {
         let mut control = array(bpf, CONTROL)?;
         let now = Control { bank: 0, pages: folding.pages() };
         control.set(0, now, 0).map_err(|e| KernelError::refused("switching folding", e))?;
-        Ok(Self { table, firsts, control, now, told: HashMap::new() })
+        Ok(Self { table, firsts, control, now, told: HashMap::new(), exits: Exits::new(bpf)? })
     }
 
     /// From now on failures are counted in the next bank.
@@ -62,6 +63,7 @@ impl Repeats {
         let (before_last, last) = ((self.now.bank + 1) % FOLD_BANKS, (self.now.bank + 2) % FOLD_BANKS);
         self.read(before_last, true, meter, &mut repeats);
         self.read(last, false, meter, &mut repeats);
+        self.exits.harvest([before_last, last], meter, &mut repeats);
         Batch::Repeats(repeats, boot_now())
     }
 

@@ -1,11 +1,14 @@
 //! Ends that were not asked for: processes die on purpose, and the record says of what.
 
 use std::ffi::CString;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::json;
 use tests::daemon::FileDaemon;
-use tests::death::{Dead, Way, die};
+use tests::death::{Alive, Dead, Way, die};
 use tests::record::Record;
 
 const EXIT: &str = "gala_gopher.process.abnormal_exit";
@@ -167,6 +170,58 @@ fn a_crash_loop_folds_and_its_counts_are_exact() -> Result<()> {
 
 /// Signals that do not end a process: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH.
 const HARMLESS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
+
+/// The folder of the unified hierarchy of cgroups; where none is mounted, that of a mount of its own, which goes with its
+/// last name. None where this kernel has no such hierarchy.
+fn cgroup2(place: &Path) -> Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mut fields = mounts.lines().map(|line| line.split(' '));
+    if let Some(mut found) = fields.find(|fields| fields.clone().nth(2) == Some("cgroup2")) {
+        return Ok(found.nth(1).map(PathBuf::from));
+    }
+    if !fs::read_to_string("/proc/filesystems")?.lines().any(|line| line.ends_with("\tcgroup2")) {
+        return Ok(None);
+    }
+    mount("none", place, "cgroup2", MountFlags::empty(), None)?;
+    Ok(Some(place.to_owned()))
+}
+
+#[test]
+fn a_kill_of_a_whole_cgroup_names_who_asked_for_it() -> Result<()> {
+    let place = tests::daemon::open_dir()?;
+    let Some(root) = cgroup2(place.path())? else {
+        eprintln!("this kernel has no unified hierarchy of cgroups: nothing to kill one in");
+        return Ok(());
+    };
+    let cgroup = root.join(format!("killed-{}", std::process::id()));
+    fs::create_dir(&cgroup)?;
+    let probe = FileDaemon::start("")?;
+    let names = ["d-cgroup-1", "d-cgroup-2"];
+    let children = names.map(|name| Alive::start(name, &Way::Killed(0)));
+    let children = children.into_iter().collect::<Result<Vec<_>>>()?;
+    for child in &children {
+        fs::write(cgroup.join("cgroup.procs"), child.pid().to_string())?;
+    }
+    fs::write(cgroup.join("cgroup.kill"), "1").context("cgroup.kill")?;
+    let dead = children.into_iter().map(Alive::wait).collect::<Result<Vec<_>>>()?;
+    let (events, _) = probe.finish()?;
+    fs::remove_dir(&cgroup)?;
+    if root == place.path() {
+        unmount(place.path(), UnmountFlags::DETACH)?;
+    }
+    for dead in &dead {
+        ensure!(libc::WTERMSIG(dead.status) == libc::SIGKILL, "{dead:?}");
+        has(
+            end(&events.records, dead)?,
+            &[
+                ("gala_gopher.exit.signal.name", json!("SIGKILL")),
+                ("gala_gopher.exit.sender.pid", json!(std::process::id())),
+                ("gala_gopher.exit.cause", json!(null)),
+            ],
+        )?;
+    }
+    Ok(())
+}
 
 #[test]
 fn every_fatal_signal_is_told_by_name_and_sender() -> Result<()> {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tests::daemon::{FileDaemon, file_config};
 use tests::record::Record;
-use tests::stall::{Freezer, sleeper, starve, vfork_parent};
+use tests::stall::{Freezer, blocked_at_once, sleeper, starve, vfork_parent};
 use tests::wait::{self, PATIENCE};
 
 use crate::expect::shape;
@@ -87,6 +87,31 @@ fn a_blocked_thread_is_told_of_while_it_waits_and_when_it_is_back() -> Result<()
             && body(end).contains("ms in state D (threshold 300 ms), in ")
     );
     probe.finish()?;
+    Ok(())
+}
+
+/// As many ids are equal in their low bits as the kernel side has no room for: a set has four ways.
+#[test]
+fn sleepers_that_cannot_be_followed_are_counted() -> Result<()> {
+    let max = Path::new("/proc/sys/kernel/pid_max");
+    let before = fs::read_to_string(max)?;
+    if before.trim().parse::<u32>()? < 200_000 {
+        fs::write(max, "200000")?;
+    }
+    let probe = FileDaemon::start(&alone("blocked_ms = 300\nstarved_ms = 0"))?;
+    let blocked = blocked_at_once(7, 1 << 14, Duration::from_millis(1500));
+    fs::write(max, before)?;
+    let blocked = blocked?;
+    let (events, ledger) = probe.finish()?;
+    let told = |tid: &&i32| {
+        events.records.iter().any(|record| {
+            *record.attribute("thread.id") == **tid
+                && *record.attribute("gala_gopher.offcpu.ongoing") == false
+        })
+    };
+    let told = blocked.iter().filter(told).count() as u64;
+    ensure!((1..=4).contains(&told), "{told} of seven are told of: {ledger:?}");
+    ensure!(ledger.of("lost_ring")? == 7 - told, "{told} of seven are told of: {ledger:?}");
     Ok(())
 }
 

@@ -16,8 +16,10 @@ use crate::pin;
 pub enum Case {
     /// A system call that succeeds.
     Success,
-    /// One that fails in an ordinary way, which no rule asks for.
+    /// One that fails with an error that no rule asks for.
     Dropped,
+    /// One that fails with an error that no rule asks for of this call, but of others.
+    Ordinary,
     /// `close(-1)` over and over: folded where folding is on, sent where it is off.
     Failure,
     /// `rmdir("/")` over and over: a failure whose path is captured.
@@ -37,13 +39,21 @@ pub const EXECS: u32 = 4 * SAMPLES as u32;
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Success, Self::Dropped, Self::Failure, Self::Path, Self::Switch, Self::Yield, Self::Exec];
+    pub const ALL: [Self; 8] = [
+        Self::Success,
+        Self::Dropped,
+        Self::Ordinary,
+        Self::Failure,
+        Self::Path,
+        Self::Switch,
+        Self::Yield,
+        Self::Exec,
+    ];
 
     /// The program that it is about; none where it is about all.
     pub fn hook(self) -> Option<&'static str> {
         match self {
-            Self::Success | Self::Dropped | Self::Failure | Self::Path => Some("sys_exit"),
+            Self::Success | Self::Dropped | Self::Ordinary | Self::Failure | Self::Path => Some("sys_exit"),
             Self::Switch | Self::Yield => Some("sched_switch"),
             Self::Exec => None,
         }
@@ -58,7 +68,8 @@ impl Case {
                 pin(1)?;
                 match self {
                     Self::Success => Ok(best(|| calls(10_000, libc::SYS_getppid, [0; 3]))),
-                    Self::Dropped => dropped(),
+                    Self::Dropped => dropped(libc::SYS_read, 1),
+                    Self::Ordinary => dropped(libc::SYS_ioctl, libc::TCGETS as i64),
                     Self::Failure => Ok(bursts(2_000, libc::SYS_close, -1)),
                     Self::Path => Ok(bursts(1_000, libc::SYS_rmdir, c"/".as_ptr() as i64)),
                     Self::Switch => switches(),
@@ -86,15 +97,19 @@ pub fn calls(count: u32, number: i64, [a, b, c]: [i64; 3]) -> f64 {
     start.elapsed().as_nanos() as f64 / f64::from(count)
 }
 
-fn dropped() -> Result<f64> {
+/// On a pipe through which nothing ever comes: `EAGAIN` of a read, `ENOTTY` of a question to a terminal.
+fn dropped(number: i64, argument: i64) -> Result<f64> {
     use std::os::fd::AsRawFd;
 
     let (reader, _writer) = pipe()?;
     fcntl_setfl(&reader, OFlags::NONBLOCK)?;
-    let mut byte = 0u8;
-    let address = (&raw mut byte) as i64;
-    // Nothing ever comes through the pipe: EAGAIN.
-    Ok(best(|| calls(10_000, libc::SYS_read, [reader.as_raw_fd().into(), address, 1])))
+    let mut memory = [0u8; 128];
+    let address = (&raw mut memory) as i64;
+    let arguments = match number {
+        libc::SYS_read => [reader.as_raw_fd().into(), address, argument],
+        _ => [reader.as_raw_fd().into(), argument, address],
+    };
+    Ok(best(|| calls(10_000, number, arguments)))
 }
 
 fn bursts(count: u32, number: i64, first: i64) -> f64 {

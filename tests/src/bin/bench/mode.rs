@@ -105,7 +105,7 @@ fn attach(mode: Mode, empty: &Path, hooks: &[String]) -> Result<Attached> {
                     continue;
                 };
                 let program: &mut BtfTracePoint = program.try_into()?;
-                program.load(hook, &btf)?;
+                program.load(tracepoint(hook), &btf)?;
                 program.attach()?;
             }
             Attached::Empty(bpf)
@@ -113,6 +113,15 @@ fn attach(mode: Mode, empty: &Path, hooks: &[String]) -> Result<Attached> {
         Mode::Folding => Attached::Daemon(FileDaemon::start("")?),
         Mode::Sending => Attached::Daemon(FileDaemon::start_with("", &["event.fold=off"])?),
     })
+}
+
+/// Where a program attaches: a second one for a tracepoint has a name of its own.
+fn tracepoint(program: &str) -> &str {
+    match program {
+        "sched_process_gone" => "sched_process_exit",
+        "io_uring_complete_v1" => "io_uring_complete",
+        name => name,
+    }
 }
 
 fn detach(attached: Attached) -> Result<()> {

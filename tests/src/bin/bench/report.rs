@@ -44,9 +44,10 @@ const fn line(name: &'static str, case: Case, mode: Mode, goal: Goal) -> Line {
     Line { name, case, mode, goal }
 }
 
-const LINES: [Line; 8] = [
+const LINES: [Line; 9] = [
     line("call that succeeds", Case::Success, Mode::Folding, Goal::Run(10.0)),
-    line("failure that no rule asks for", Case::Dropped, Mode::Folding, Goal::Run(10.0)),
+    line("error that no rule asks for", Case::Dropped, Mode::Folding, Goal::Run(10.0)),
+    line("error that no rule asks for of this call", Case::Ordinary, Mode::Folding, Goal::Run(10.0)),
     line("failure, folded", Case::Failure, Mode::Folding, Goal::Wall(50.0)),
     line("failure, sent", Case::Failure, Mode::Sending, Goal::Wall(190.0)),
     line("failure, sent with a path", Case::Path, Mode::Sending, Goal::None),
@@ -56,18 +57,23 @@ const LINES: [Line; 8] = [
 ];
 
 /// Parts of the costs: each line takes the programs' own time of the second from that of the first.
-const PARTS: [(&str, &str, &str); 5] = [
+const PARTS: [(&str, &str, &str); 6] = [
     ("the sign of the return value", "call that succeeds", ""),
+    ("the error's bit", "error that no rule asks for", "call that succeeds"),
     (
         "the call's number, 32 or 64 bits, the policy's bit",
-        "failure that no rule asks for",
-        "call that succeeds",
+        "error that no rule asks for of this call",
+        "error that no rule asks for",
     ),
-    ("which process, its way in the table, one more", "failure, folded", "failure that no rule asks for"),
+    (
+        "which process, its way in the table, one more",
+        "failure, folded",
+        "error that no rule asks for of this call",
+    ),
     (
         "who (identity, namespaces, cgroup), clock, ring, counter",
         "failure, sent",
-        "failure that no rule asks for",
+        "error that no rule asks for of this call",
     ),
     (
         "the path read from user memory, and copied into the ring",
