@@ -8,6 +8,7 @@ use std::sync::Arc;
 use probe_common::{CallPayload, Kind, Memory, Payload, RingHeader, RingRecord};
 
 mod call;
+mod container;
 mod exec;
 mod exit;
 mod identity;
@@ -16,6 +17,7 @@ mod offcpu;
 mod oom;
 
 pub use call::TraceEvent;
+pub use container::Container;
 pub use exec::{Attempt, Hindrance, Reason};
 pub use exit::{End, Exit, Fault, Refused};
 pub use identity::{Identity, Login};

@@ -37,7 +37,7 @@ pub struct Pipeline {
     /// Says how grave each is.
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Says what each means.
-    pub catalogue: Catalogue,
+    pub catalogue: watch::Receiver<Arc<Catalogue>>,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
     /// Finds out why programs could not be executed.
@@ -120,10 +120,11 @@ impl Pipeline {
     fn publish(&self, ready: &[Folded], ids: &mut Generator, context: &mut Context) {
         let (clock, observed) = (Clock::now(), wall_now());
         let policy = Arc::clone(&self.policy.borrow());
+        let catalogue = Arc::clone(&self.catalogue.borrow());
         for folded in ready {
             let ruled = context.judge(&policy, &folded.seen.event).1;
             let facts = context.facts.of(&folded.seen.event);
-            let background = Background { ruled, facts, catalogue: &self.catalogue };
+            let background = Background { ruled, facts, catalogue: &catalogue };
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,

@@ -191,7 +191,7 @@ pub struct LogRecord<'a> {
     pub attributes: Attributes<'a>,
     /// What is observed, where that is less than the host: container and pod. It goes into the record's Resource, beside
     /// what describes the host.
-    pub resource: &'a [(&'static str, String)],
+    pub resource: &'a [(Cow<'static, str>, String)],
 }
 
 impl<'a> LogRecord<'a> {

@@ -5,6 +5,8 @@
 
 mod cut;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::{RawValue, to_raw_value};
@@ -86,11 +88,12 @@ impl Serialize for Attributes<'_> {
     }
 }
 
-struct Object<'a>(&'a [(&'static str, String)], &'a [(&'static str, String)]);
+struct Object<'a>(&'a [(&'static str, String)], &'a [(Cow<'static, str>, String)]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().chain(self.1).map(|(key, value)| (key, value)))
+        let own = self.0.iter().map(|(key, value)| (*key, value));
+        serializer.collect_map(own.chain(self.1.iter().map(|(key, value)| (key.as_ref(), value))))
     }
 }
 
