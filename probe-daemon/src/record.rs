@@ -119,8 +119,13 @@ impl<'a> Attributes<'a> {
     }
 
     /// Adds what the catalogue says of all that is here so far; how grave that is, where it knows the event.
-    fn explain(&mut self, event_name: &str, catalogue: &Catalogue) -> Option<Severity> {
-        let explanation = catalogue.explain(event_name, &self.list)?;
+    fn explain(
+        &mut self,
+        event_name: &str,
+        resource: &[(Cow<'static, str>, String)],
+        catalogue: &Catalogue,
+    ) -> Option<Severity> {
+        let explanation = catalogue.explain(event_name, &self.list, resource)?;
         self.put("event.id", explanation.id);
         self.put("gala_gopher.event.id", explanation.id);
         self.put("gala_gopher.event.name", explanation.name.to_owned());
@@ -219,10 +224,10 @@ impl<'a> LogRecord<'a> {
         };
         attributes.put("event.name", event_name);
         attributes.list.extend(background.facts);
-        let severity = attributes.explain(event_name, background.catalogue);
+        let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
+        let severity = attributes.explain(event_name, resource, background.catalogue);
         let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
         let said = Said { event_name, severity, body };
-        let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
         Self { timestamp: seen.time, observed, said, attributes, resource }
     }
 

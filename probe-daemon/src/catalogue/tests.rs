@@ -20,7 +20,7 @@ fn explain<'c>(
     family: &str,
     record: &[(&'static str, Value<'_>)],
 ) -> Explanation<'c> {
-    catalogue.explain(&format!("gala_gopher.{family}"), record).unwrap()
+    catalogue.explain(&format!("gala_gopher.{family}"), record, &[]).unwrap()
 }
 
 #[test]
