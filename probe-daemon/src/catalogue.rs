@@ -80,11 +80,10 @@ pub struct Explanation<'c> {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     entries: Vec<Entry>,
-    variables: HashMap<String, VariableRow>,
     families: HashMap<String, Candidates>,
     /// A number for each attribute that any entry is about.
     slots: Slots,
-    /// What each entry asks, by these numbers.
+    /// What each entry asks, by these numbers, in the order of the entries.
     asked: Vec<AskedOf>,
 }
 
@@ -123,12 +122,15 @@ impl Catalogue {
         Self::load(None).unwrap()
     }
 
-    fn new(mut entries: Vec<Entry>, variables: HashMap<String, VariableRow>) -> Self {
-        let mut slots = Slots::new([ERROR], &variables);
+    fn new(mut entries: Vec<Entry>, variables: &HashMap<String, VariableRow>) -> Self {
+        let mut slots = Slots::new([ERROR], variables);
         let mut asked = Vec::with_capacity(entries.len());
         for entry in &mut entries {
             let templates = [Some(&mut entry.message), entry.cause.as_mut(), entry.solution.as_mut()];
-            templates.into_iter().flatten().for_each(|template| template.resolve(&mut |key| slots.number(key)));
+            templates
+                .into_iter()
+                .flatten()
+                .for_each(|template| template.resolve(&mut |key| slots.number(key)));
             let graver = entry.graver.iter().map(|(severity, when)| (*severity, slots.asked(when)));
             let graver = graver.collect();
             asked.push(AskedOf { when: slots.asked(&entry.when), graver });
@@ -151,7 +153,7 @@ impl Catalogue {
                 }
             }
         }
-        Self { entries, variables, families, slots, asked }
+        Self { entries, families, slots, asked }
     }
 
     /// What is said of a record of that `EventName` with these attributes and this Resource; none where nothing is known of
@@ -187,7 +189,8 @@ impl Catalogue {
             Some(Value::Text(error)) => family.by_error.get(error.as_ref()),
             _ => None,
         };
-        let best = |indices: &[usize]| indices.iter().copied().find(|index| self.asked[*index].when.holds(record));
+        let best =
+            |indices: &[usize]| indices.iter().copied().find(|index| self.asked[*index].when.holds(record));
         let first = by_error.and_then(|indices| best(indices));
         let second = best(&family.others);
         match (first, second) {

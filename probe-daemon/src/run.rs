@@ -139,7 +139,8 @@ pub async fn run(
     for (source, path) in sockets.into_iter().enumerate() {
         runtimes.spawn(topology::watch(path, source, Arc::clone(&topology)));
     }
-    let (command_line, labels) = (config.event.command_line == OnOff::On, config.containers.labels == OnOff::On);
+    let (command_line, labels) =
+        (config.event.command_line == OnOff::On, config.containers.labels == OnOff::On);
     let enricher = Enricher::new(kernel.processes(), topology, command_line, labels);
     let counts = Arc::clone(&meter);
     let pipeline = Pipeline { policy, catalogue, fold, looker, enricher, routes, meter: counts };

@@ -85,7 +85,8 @@ impl Slots {
     ) -> Values<'r> {
         let mut values = vec![None; self.about.len()];
         let attributes = attributes.iter().map(|(key, value)| (*key, Cow::Borrowed(value)));
-        let resource = resource.iter().map(|(key, text)| (key.as_ref(), Cow::Owned(Value::from(text.as_str()))));
+        let resource =
+            resource.iter().map(|(key, text)| (key.as_ref(), Cow::Owned(Value::from(text.as_str()))));
         for (key, value) in attributes.chain(resource) {
             if let Some(slot) = self.numbers.get(key).and_then(|number| values.get_mut(*number)) {
                 *slot = Some(value);

@@ -136,7 +136,9 @@ fn placeholder(key: &str) -> String {
 
 /// A value as one word of a shell.
 fn shell_word(value: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+'..=b'/' | b':' | b'@' | b'%' | b'=');
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+'..=b'/' | b':' | b'@' | b'%' | b'=')
+    };
     if !value.is_empty() && value.bytes().all(plain) {
         return value.into();
     }
@@ -163,7 +165,11 @@ impl Parser<'_> {
                 '{' | '}' | '[' | ']' if self.rest.next_if_eq(&character).is_some() => text.push(character),
                 '{' => {
                     flush(&mut text, &mut parts);
-                    parts.push(Part::Variable(Variable { key: self.key()?, slot: 0, in_command: self.in_command }));
+                    parts.push(Part::Variable(Variable {
+                        key: self.key()?,
+                        slot: 0,
+                        in_command: self.in_command,
+                    }));
                 }
                 '[' if in_clause => return Err("a [ stands inside a […]".to_owned()),
                 '[' => {

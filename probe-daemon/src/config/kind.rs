@@ -245,7 +245,8 @@ impl Kind for RuntimeSockets {
             _ => std::slice::from_ref(node),
         };
         // Each wrong one is told, so no `?` before the last.
-        let read: Vec<Option<PathBuf>> = items.iter().map(|item| AbsolutePath.read(reader, key, item)).collect();
+        let read: Vec<Option<PathBuf>> =
+            items.iter().map(|item| AbsolutePath.read(reader, key, item)).collect();
         read.into_iter().collect::<Option<Vec<PathBuf>>>().map(Sockets::These)
     }
 

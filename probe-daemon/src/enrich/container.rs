@@ -113,7 +113,11 @@ fn unescaped(name: &str) -> &str {
 }
 
 /// What is to stand in the Resource of records from this place; with `labels`, those of container and pod as well.
-pub fn describe(place: &Place, container: Option<&Container>, labels: bool) -> Vec<(Cow<'static, str>, String)> {
+pub fn describe(
+    place: &Place,
+    container: Option<&Container>,
+    labels: bool,
+) -> Vec<(Cow<'static, str>, String)> {
     let nothing = Container::default();
     let container = container.unwrap_or(&nothing);
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());

@@ -122,7 +122,13 @@ pub struct Topology {
 impl Default for Topology {
     fn default() -> Self {
         let own_pid_ns = pid_ns(Path::new("/proc/self")).unwrap_or(INITIAL_PID_NS);
-        Self { tables: RwLock::default(), own_pid_ns, changes: AtomicU64::new(0), wanted: Notify::new(), full: AtomicBool::new(false) }
+        Self {
+            tables: RwLock::default(),
+            own_pid_ns,
+            changes: AtomicU64::new(0),
+            wanted: Notify::new(),
+            full: AtomicBool::new(false),
+        }
     }
 }
 
@@ -138,14 +144,22 @@ impl Topology {
         self.put(source, change, container, change == Change::Add)
     }
 
-    fn put(&self, source: usize, change: Change, container: Container, running: bool) -> Result<(), TopologyError> {
+    fn put(
+        &self,
+        source: usize,
+        change: Change,
+        container: Container,
+        running: bool,
+    ) -> Result<(), TopologyError> {
         if container.id.is_empty() {
             return Err(TopologyError::NoContainer);
         }
         let mut tables = self.write();
         let before = tables.by_id.get(&container.id);
         // A pod's container is known to Docker as well, without its pod.
-        let poorer = |before: &Entry| before.source != source && !before.container.pod.is_empty() && container.pod.is_empty();
+        let poorer = |before: &Entry| {
+            before.source != source && !before.container.pod.is_empty() && container.pod.is_empty()
+        };
         if before.is_some_and(poorer) {
             return Ok(());
         }
@@ -158,7 +172,9 @@ impl Topology {
             if change == Change::Add && pid_ns > 0 && pid_ns != INITIAL_PID_NS && pid_ns != self.own_pid_ns {
                 tables.by_pid_ns.entry(pid_ns).or_default().push(container.id.clone());
             }
-            tables.by_id.insert(container.id.clone(), Entry { container: Arc::new(container), source, running });
+            tables
+                .by_id
+                .insert(container.id.clone(), Entry { container: Arc::new(container), source, running });
         }
         drop(tables);
         self.changes.fetch_add(1, Ordering::Relaxed);
@@ -179,7 +195,8 @@ impl Topology {
         if ids.len() == 1 {
             return Some(Arc::clone(&entry.container));
         }
-        let Container { pod, sandbox_id, namespace, pod_uid, pod_labels, .. } = Container::clone(&entry.container);
+        let Container { pod, sandbox_id, namespace, pod_uid, pod_labels, .. } =
+            Container::clone(&entry.container);
         Some(Arc::new(Container { pod, sandbox_id, namespace, pod_uid, pod_labels, ..Container::default() }))
     }
 
@@ -207,7 +224,8 @@ impl Topology {
     /// Forgets what a socket has told of and does not tell of any more.
     fn keep(&self, source: usize, still: impl Fn(&str) -> bool) {
         let mut tables = self.write();
-        let gone = |(id, entry): (&String, &Entry)| (entry.source == source && !still(id)).then(|| id.clone());
+        let gone =
+            |(id, entry): (&String, &Entry)| (entry.source == source && !still(id)).then(|| id.clone());
         let gone: Vec<String> = tables.by_id.iter().filter_map(gone).collect();
         gone.iter().for_each(|id| tables.forget(id));
     }
@@ -270,11 +288,20 @@ fn with_pid(container: Container, pid: i64) -> Container {
 
 /// Labels, as far as there is room for them, without those that say what a record has anyway.
 fn labels(all: impl IntoIterator<Item = (String, String)>) -> std::collections::BTreeMap<String, String> {
-    let said = |key: &str| ["io.kubernetes.", "io.cri-containerd.", "io.container.manager"].iter().any(|it| key.starts_with(it));
-    let mut all: Vec<(String, String)> = all.into_iter().filter(|(key, _)| !said(key) && key.len() <= LABEL_LEN).collect();
+    let said = |key: &str| {
+        ["io.kubernetes.", "io.cri-containerd.", "io.container.manager"].iter().any(|it| key.starts_with(it))
+    };
+    let mut all: Vec<(String, String)> =
+        all.into_iter().filter(|(key, _)| !said(key) && key.len() <= LABEL_LEN).collect();
     // Which ones there is room for does not depend on the order in which they come.
     all.sort();
-    let short = |value: String| if value.len() <= LABEL_LEN { value } else { value[..value.floor_char_boundary(LABEL_LEN)].to_owned() };
+    let short = |value: String| {
+        if value.len() <= LABEL_LEN {
+            value
+        } else {
+            value[..value.floor_char_boundary(LABEL_LEN)].to_owned()
+        }
+    };
     all.into_iter().take(MOST_LABELS).map(|(key, value)| (key, short(value))).collect()
 }
 

@@ -75,7 +75,8 @@ mod tests {
             ..Container::default()
         };
         let text = serde_json::to_string(&container).unwrap();
-        let expect = r#"{"id":"3b1d","pod":"shop-0","sandbox-id":"0f0e","name":"web","image":"nginx:1.27","#.to_owned()
+        let expect = r#"{"id":"3b1d","pod":"shop-0","sandbox-id":"0f0e","name":"web","image":"nginx:1.27","#
+            .to_owned()
             + r#""namespace":"prod","labels":{"app":"shop"},"pid":77,"pid-namespace":4026532201}"#;
         assert_eq!(text, expect);
         assert_eq!(serde_json::from_str::<Container>(&text).unwrap(), container);

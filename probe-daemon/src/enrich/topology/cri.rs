@@ -279,3 +279,36 @@ pub fn decode_any(bytes: &[u8]) {
     let _ = (Version::decode(bytes), Sandboxes::decode(bytes), Containers::decode(bytes));
     let _ = (StatusResponse::decode(bytes), Event::decode(bytes));
 }
+
+/// What a runtime with one pod of so many containers answers; none to what it does not know.
+#[cfg(test)]
+pub fn fake_answer(method: &str, containers: usize) -> Option<Vec<u8>> {
+    let label = |key: &str, value: &str| HashMap::from([(key.to_owned(), value.to_owned())]);
+    let image = || Some(Image { image: "nginx:1.27".into(), asked_for: String::new() });
+    match method {
+        "Version" => Some(Version { runtime_name: "containerd".into() }.encode_to_vec()),
+        "ListPodSandbox" => {
+            let metadata =
+                SandboxMetadata { name: "shop-0".into(), uid: "9c2e".into(), namespace: "prod".into() };
+            let pod =
+                Sandbox { id: "sandbox".into(), metadata: Some(metadata), labels: label("app", "shop") };
+            Some(Sandboxes { items: vec![pod] }.encode_to_vec())
+        }
+        "ListContainers" => {
+            let listed = |number: usize| Listed {
+                id: format!("{number:064x}"),
+                sandbox: "sandbox".into(),
+                metadata: Some(Metadata { name: "web".into() }),
+                image: image(),
+                state: RUNNING,
+                labels: label("tier", "front"),
+            };
+            Some(Containers { containers: (0..containers).map(listed).collect() }.encode_to_vec())
+        }
+        "ContainerStatus" => {
+            let info = label("info", &format!(r#"{{"pid":{},"sandboxID":"sandbox"}}"#, std::process::id()));
+            Some(StatusResponse { status: Some(Status { image: image() }), info }.encode_to_vec())
+        }
+        _ => None,
+    }
+}

@@ -15,8 +15,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    Change, labels,
+    Change,
     http::Client,
+    labels,
     watch::{Socket, SocketError},
     with_pid,
 };
@@ -123,7 +124,18 @@ fn described(id: String, name: &str, image: String, all: Labels, runtime: &'stat
     let name = if own.is_empty() { name.trim_start_matches('/').to_owned() } else { own };
     let runtime = Some(runtime);
     let labels = labels(all);
-    Container { id, pod, sandbox_id, name, image, namespace, labels, runtime, pod_uid, ..Container::default() }
+    Container {
+        id,
+        pod,
+        sandbox_id,
+        name,
+        image,
+        namespace,
+        labels,
+        runtime,
+        pod_uid,
+        ..Container::default()
+    }
 }
 
 /// Takes whole messages from the beginning of what has come. They stand one after the other, with or without white space
@@ -214,7 +226,9 @@ impl Session<'_> {
     async fn take(&mut self, message: Message) -> Result<(), SocketError> {
         let Message { of, action, actor: Actor { id } } = message;
         // An action may have details behind a colon, as in `exec_create: sh`.
-        let Ok(change) = Change::of_docker(action.split(':').next().unwrap_or_default()) else { return Ok(()) };
+        let Ok(change) = Change::of_docker(action.split(':').next().unwrap_or_default()) else {
+            return Ok(());
+        };
         if of != "container" {
             return Ok(());
         }
@@ -231,7 +245,11 @@ impl Session<'_> {
         if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(SocketError::Answer("a container has an id that is none".to_owned()));
         }
-        match self.questions.get::<Inspected>("/containers/{id}/json", &format!("/containers/{id}/json")).await {
+        match self
+            .questions
+            .get::<Inspected>("/containers/{id}/json", &format!("/containers/{id}/json"))
+            .await
+        {
             Ok(found) => {
                 let container = found.container(self.runtime);
                 self.socket.topology.tell(self.socket.source, Change::Add, container);

@@ -53,21 +53,29 @@ impl From<CallError> for SocketError {
 
 impl Client {
     /// On this connection; the other part of what comes out drives it and has to be polled.
-    pub async fn new(stream: UnixStream) -> Result<(Self, impl Future<Output = Result<(), h2::Error>>), SocketError> {
+    pub async fn new(
+        stream: UnixStream,
+    ) -> Result<(Self, impl Future<Output = Result<(), h2::Error>>), SocketError> {
         let handshake = async { h2::client::handshake(stream).await.map_err(ended) };
         let (sender, driver) = timed("the beginning of HTTP/2", handshake).await?;
         Ok((Self(sender), driver))
     }
 
     /// A question with one answer.
-    pub async fn call<A: Message + Default>(&self, method: &'static str, question: &impl Message) -> Result<A, CallError> {
+    pub async fn call<A: Message + Default>(
+        &self,
+        method: &'static str,
+        question: &impl Message,
+    ) -> Result<A, CallError> {
         let called = async {
             let mut answers = self.open(method, question).await?;
             let answer = match answers.next().await {
                 Err(CallError::Socket(error)) => return Err(error),
                 other => other,
             };
-            Ok(answer.and_then(|answer| answer.ok_or_else(|| CallError::Status(format!("{method} has no answer")))))
+            Ok(answer.and_then(|answer| {
+                answer.ok_or_else(|| CallError::Status(format!("{method} has no answer")))
+            }))
         };
         timed(method, called).await?
     }
@@ -96,7 +104,9 @@ impl Answers {
         loop {
             if let Some(message) = message(&mut self.buffer)? {
                 let answer = A::decode(message);
-                return answer.map(Some).map_err(|error| CallError::Status(format!("an answer is no such message: {error}")));
+                return answer
+                    .map(Some)
+                    .map_err(|error| CallError::Status(format!("an answer is no such message: {error}")));
             }
             let Some(body) = &mut self.body else {
                 self.begin().await?;

@@ -47,7 +47,11 @@ impl Client {
     }
 
     /// Asks for a document.
-    pub async fn get<T: DeserializeOwned>(&mut self, what: &'static str, path: &str) -> Result<T, SocketError> {
+    pub async fn get<T: DeserializeOwned>(
+        &mut self,
+        what: &'static str,
+        path: &str,
+    ) -> Result<T, SocketError> {
         let body = self.open(what, path).await?.into_body();
         let whole = async {
             let body = Limited::new(body, MAX_BYTES).collect().await;

@@ -16,7 +16,13 @@ use super::{
 };
 
 fn container(id: &str, pid_namespace: i64) -> Container {
-    Container { id: id.to_owned(), name: format!("name of {id}"), pid: 1, pid_namespace, ..Container::default() }
+    Container {
+        id: id.to_owned(),
+        name: format!("name of {id}"),
+        pid: 1,
+        pid_namespace,
+        ..Container::default()
+    }
 }
 
 #[test]
@@ -97,7 +103,8 @@ fn the_table_is_bounded() {
 fn labels_are_bounded_and_say_nothing_twice() {
     let long = "é".repeat(LABEL_LEN);
     let all = (0..100).map(|number| (format!("key-{number:03}"), long.clone()));
-    let said = [("io.kubernetes.pod.name".to_owned(), "x".to_owned()), ("k".repeat(LABEL_LEN + 1), "x".to_owned())];
+    let said =
+        [("io.kubernetes.pod.name".to_owned(), "x".to_owned()), ("k".repeat(LABEL_LEN + 1), "x".to_owned())];
     let kept = labels(all.chain(said));
     assert_eq!(kept.len(), MOST_LABELS);
     assert!(kept.values().all(|value| value.len() == LABEL_LEN));
@@ -137,7 +144,9 @@ fn docker_and_podman_describe_containers() {
 
 /// A change as Docker writes it.
 fn message(action: &str, id: &str) -> String {
-    format!(r#"{{"status":"{action}","Type":"container","Action":"{action}","Actor":{{"ID":"{id}"}},"time":1}}"#)
+    format!(
+        r#"{{"status":"{action}","Type":"container","Action":"{action}","Actor":{{"ID":"{id}"}},"time":1}}"#
+    )
 }
 
 proptest! {
@@ -185,8 +194,11 @@ proptest! {
 }
 
 /// How a session with a runtime ends that does this with each connection. Time is only waited for where nothing else is to do.
-fn ends<F: Future<Output = ()> + Send + 'static>(runtime: impl Fn(UnixStream) -> F + Send + 'static) -> [SocketError; 2] {
-    let built = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+fn ends<F: Future<Output = ()> + Send + 'static>(
+    runtime: impl Fn(UnixStream) -> F + Send + 'static,
+) -> [SocketError; 2] {
+    let built =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let folder = tempdir();
     let path = folder.join("runtime.sock");
     let ended = built.block_on(async {
@@ -224,13 +236,21 @@ fn a_runtime_that_hangs_is_given_up() {
 
 #[test]
 fn a_runtime_that_babbles_or_dies_is_given_up() {
-    for words in [&b"\x00\xffnothing that anybody understands\r\n\r\n"[..], b"", b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnot json!"] {
+    for words in [
+        &b"\x00\xffnothing that anybody understands\r\n\r\n"[..],
+        b"",
+        b"HTTP/1.1 500 No\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnot json!",
+    ] {
         let ended = ends(move |mut stream| async move {
             let mut question = [0; 1024];
             let _ = stream.read(&mut question).await;
             let _ = stream.write_all(words).await;
         });
-        assert!(ended.iter().all(|error| matches!(error, SocketError::Answer(_) | SocketError::Ended)), "{ended:?}");
+        assert!(
+            ended.iter().all(|error| matches!(error, SocketError::Answer(_) | SocketError::Ended)),
+            "{ended:?}"
+        );
     }
 }
 
@@ -241,4 +261,73 @@ fn nobody_listens() {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let Err(error) = built.block_on(docker::follow(&socket));
     assert!(matches!(error, SocketError::Connect(_)), "{error:?}");
+}
+
+/// A fake of the CRI: answers to three methods, and a change whenever there is one.
+async fn fake(stream: UnixStream, containers: usize) {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+        let answer = cri::fake_answer(&method, containers);
+        let headers = ::http::Response::builder().header("content-type", "application/grpc");
+        let Some(answer) = answer else {
+            let refused = headers.header("grpc-status", "12").header("grpc-message", "no such method");
+            respond.send_response(refused.body(()).unwrap(), true).unwrap();
+            continue;
+        };
+        let mut body = respond.send_response(headers.body(()).unwrap(), false).unwrap();
+        let mut framed = BytesMut::new();
+        framed.put_u8(0);
+        framed.put_u32(u32::try_from(answer.len()).unwrap());
+        framed.extend_from_slice(&answer);
+        body.send_data(framed.freeze(), false).unwrap();
+        let mut trailers = ::http::HeaderMap::new();
+        trailers.insert("grpc-status", ::http::HeaderValue::from_static("0"));
+        body.send_trailers(trailers).unwrap();
+    }
+}
+
+#[test]
+fn a_thousand_containers_of_the_cri_are_known_with_their_pod() {
+    const CONTAINERS: usize = 1000;
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempdir();
+    let topology: Arc<Topology> = Arc::default();
+    let socket = Socket { path: folder.join("cri.sock"), source: 0, topology: Arc::clone(&topology) };
+    built.block_on(async {
+        let listener = UnixListener::bind(&socket.path).unwrap();
+        let served = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            fake(stream, CONTAINERS).await;
+        };
+        let known = async {
+            while topology.by_id(&format!("{:064x}", CONTAINERS - 1)).is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            () = known => {}
+            () = served => panic!("the connection ended"),
+            ended = cri::follow(&socket) => panic!("{ended:?}"),
+        }
+    });
+    fs::remove_dir_all(folder).unwrap();
+    let found = topology.by_id(&format!("{:064x}", 7)).unwrap();
+    let expect = Container {
+        id: format!("{:064x}", 7),
+        pod: "shop-0".into(),
+        sandbox_id: "sandbox".into(),
+        name: "web".into(),
+        image: "nginx:1.27".into(),
+        namespace: "prod".into(),
+        labels: [("tier".to_owned(), "front".to_owned())].into(),
+        pid: std::process::id().into(),
+        pid_namespace: topology.own_pid_ns,
+        runtime: Some("containerd"),
+        pod_uid: "9c2e".into(),
+        pod_labels: [("app".to_owned(), "shop".to_owned())].into(),
+    };
+    assert_eq!(*found, expect);
+    assert_eq!(topology.by_id("sandbox").unwrap().pod, "shop-0");
+    assert_eq!(topology.by_pid_ns(topology.own_pid_ns), None);
 }

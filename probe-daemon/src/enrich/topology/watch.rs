@@ -101,7 +101,8 @@ pub async fn timed<T>(
 /// Follows what a socket tells; it never ends by itself.
 pub async fn watch(path: PathBuf, source: usize, topology: Arc<Topology>) {
     let socket = Socket { path, source, topology };
-    let (mut docker_first, mut pause, mut told) = (speaks_docker(&socket.path), Duration::ZERO, String::new());
+    let (mut docker_first, mut pause, mut told) =
+        (speaks_docker(&socket.path), Duration::ZERO, String::new());
     loop {
         if tokio::fs::metadata(&socket.path).await.is_err() {
             (pause, told) = (Duration::ZERO, String::new());
