@@ -147,6 +147,5 @@ fn speaks_docker(path: &Path) -> bool {
 }
 
 fn name_says_nothing(path: &Path) -> bool {
-    let known = |known: &&str| file_name(Path::new(known)) == file_name(path);
-    !SOCKETS.iter().any(|socket| known(&socket))
+    !SOCKETS.iter().any(|known| file_name(Path::new(known)) == file_name(path))
 }
