@@ -16,10 +16,12 @@ mod check;
 mod condition;
 mod docs;
 mod file;
+mod slots;
 mod template;
 
-use condition::{Conditions, hold};
+use condition::Conditions;
 use file::{Rows, Unit, VariableRow};
+use slots::{Asked, Slots, Values as Record};
 use template::{Template, Values};
 
 pub use docs::docs;
@@ -78,8 +80,18 @@ pub struct Explanation<'c> {
 #[derive(Debug, Default)]
 pub struct Catalogue {
     entries: Vec<Entry>,
-    variables: HashMap<String, VariableRow>,
     families: HashMap<String, Candidates>,
+    /// A number for each attribute that any entry is about.
+    slots: Slots,
+    /// What each entry asks, by these numbers, in the order of the entries.
+    asked: Vec<AskedOf>,
+}
+
+/// What an entry asks, by the numbers of attributes.
+#[derive(Debug)]
+struct AskedOf {
+    when: Asked,
+    graver: Vec<(Severity, Asked)>,
 }
 
 /// Entries of one family, those with the most conditions first; an entry is a place in [`Catalogue::entries`].
@@ -110,7 +122,19 @@ impl Catalogue {
         Self::load(None).unwrap()
     }
 
-    fn new(entries: Vec<Entry>, variables: HashMap<String, VariableRow>) -> Self {
+    fn new(mut entries: Vec<Entry>, variables: &HashMap<String, VariableRow>) -> Self {
+        let mut slots = Slots::new([ERROR], variables);
+        let mut asked = Vec::with_capacity(entries.len());
+        for entry in &mut entries {
+            let templates = [Some(&mut entry.message), entry.cause.as_mut(), entry.solution.as_mut()];
+            templates
+                .into_iter()
+                .flatten()
+                .for_each(|template| template.resolve(&mut |key| slots.number(key)));
+            let graver = entry.graver.iter().map(|(severity, when)| (*severity, slots.asked(when)));
+            let graver = graver.collect();
+            asked.push(AskedOf { when: slots.asked(&entry.when), graver });
+        }
         let mut families: HashMap<String, Candidates> = HashMap::new();
         let mut order: Vec<usize> = (0..entries.len()).collect();
         // The sort is stable: of those that ask for as much, the first in the file comes first.
@@ -129,19 +153,22 @@ impl Catalogue {
                 }
             }
         }
-        Self { entries, variables, families }
+        Self { entries, families, slots, asked }
     }
 
-    /// What is said of a record of that `EventName` with these attributes; none where nothing is known of it.
+    /// What is said of a record of that `EventName` with these attributes and this Resource; none where nothing is known of
+    /// it.
     pub fn explain(
         &self,
         event_name: &str,
         attributes: &[(&'static str, Value<'_>)],
+        resource: &[(Cow<'static, str>, String)],
     ) -> Option<Explanation<'_>> {
-        let get = |key: &str| attributes.iter().find(|(own, _)| *own == key).map(|(_, value)| value);
-        let entry = self.find(event_name, &get)?;
-        let graver = entry.graver.iter().find(|(_, when)| hold(when, &get));
-        let shown = Shown { attributes, variables: &self.variables };
+        let record = self.slots.values(attributes, resource);
+        let index = self.find(event_name, &record)?;
+        let (entry, asked) = (self.entries.get(index)?, self.asked.get(index)?);
+        let graver = asked.graver.iter().find(|(_, when)| when.holds(&record));
+        let shown = Shown { record: &record, slots: &self.slots };
         let text = |template: &Option<Template>| {
             template.as_ref().map_or_else(|| NONE.to_owned(), |template| template.render(&shown))
         };
@@ -156,25 +183,24 @@ impl Catalogue {
     }
 
     /// The entry that asks for most, of those whose conditions hold.
-    fn find<'r>(&self, event_name: &str, get: &impl Fn(&str) -> Option<&'r Value<'r>>) -> Option<&Entry> {
+    fn find(&self, event_name: &str, record: &Record<'_>) -> Option<usize> {
         let family = self.families.get(event_name)?;
-        let by_error = match get(ERROR) {
+        let by_error = match record.get(self.slots.first()) {
             Some(Value::Text(error)) => family.by_error.get(error.as_ref()),
             _ => None,
         };
         let best =
-            |indices: &[usize]| indices.iter().copied().find(|index| hold(&self.entries[*index].when, get));
+            |indices: &[usize]| indices.iter().copied().find(|index| self.asked[*index].when.holds(record));
         let first = by_error.and_then(|indices| best(indices));
         let second = best(&family.others);
-        let index = match (first, second) {
+        match (first, second) {
             (Some(first), Some(second)) => {
                 // More conditions first, then the order of the file.
-                let rank = |index: usize| (std::cmp::Reverse(self.entries[index].when.len()), index);
-                if rank(first) < rank(second) { first } else { second }
+                let rank = |index: usize| (std::cmp::Reverse(self.asked[index].when.len()), index);
+                Some(if rank(first) < rank(second) { first } else { second })
             }
-            (first, second) => first.or(second)?,
-        };
-        self.entries.get(index)
+            (first, second) => first.or(second),
+        }
     }
 
     /// The name of an id; [`NONE`] for one that is not known.
@@ -209,14 +235,14 @@ fn read(path: &Path) -> Result<String, Vec<ConfigError>> {
 
 /// The attributes of a record, as sentences have them.
 struct Shown<'r> {
-    attributes: &'r [(&'static str, Value<'r>)],
-    variables: &'r HashMap<String, VariableRow>,
+    record: &'r Record<'r>,
+    slots: &'r Slots,
 }
 
 impl Values for Shown<'_> {
-    fn value(&self, key: &str, raw: bool) -> Option<Cow<'_, str>> {
-        let (_, value) = self.attributes.iter().find(|(own, _)| *own == key)?;
-        let unit = self.variables.get(key).and_then(|variable| variable.unit).filter(|_| !raw);
+    fn value(&self, slot: usize, raw: bool) -> Option<Cow<'_, str>> {
+        let value = self.record.get(slot)?;
+        let unit = self.slots.unit(slot).filter(|_| !raw);
         Some(match value {
             Value::Bool(truth) => Cow::Borrowed(if *truth { "yes" } else { "no" }),
             Value::Int(number) => {
@@ -233,14 +259,17 @@ impl Values for Shown<'_> {
         })
     }
 
-    fn general(&self, key: &str) -> &str {
-        self.variables.get(key).map_or("unknown", |variable| &variable.general)
+    fn general(&self, slot: usize) -> &str {
+        self.slots.general(slot)
     }
 }
 
 /// A text without control characters and of bounded length.
 fn printable(text: &str) -> Cow<'_, str> {
     let short = cut(text, SHOWN_LEN);
+    if short.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return short;
+    }
     if short.chars().any(char::is_control) { Cow::Owned(short.escape_debug().to_string()) } else { short }
 }
 

@@ -26,6 +26,7 @@ pub use choice::{
 };
 pub use docs::docs;
 pub use error::{ConfigError, ConfigErrors, Spanned};
+pub use kind::Sockets;
 pub use secret::{Properties, Secret};
 
 use error::Place;
@@ -63,6 +64,8 @@ section! {
         pub probe as "probes": Probe = Probe::default(), probes::Probes;
         /// Which events there are and where they go.
         pub event: Event = Event::default(), Nested::<Event>(PhantomData);
+        /// How records learn what a container is called.
+        pub containers: Containers = Containers::default(), Nested::<Containers>(PhantomData);
         /// How Kafka is reached.
         pub kafka: Kafka = Kafka::default(), Nested::<Kafka>(PhantomData);
         /// Where the channel "logs" writes.
@@ -273,6 +276,19 @@ section! {
         pub action: Action = Action::Report, one_of::<Action>();
         /// Severity of the record, where it is not to be the built-in one.
         pub severity: Option<Severity> = None, Maybe(one_of::<Severity>());
+    }
+}
+
+section! {
+    /// How records learn what a container is called: name, image, labels, pod and namespace. Its id, and that of its pod, come
+    /// from the cgroup in any case.
+    pub struct Containers {
+        /// Sockets of container runtimes to ask: Docker's and podman's API, and version 1 of Kubernetes' CRI. `"auto"` looks
+        /// for those of Docker, podman, containerd, CRI-O and cri-dockerd where they usually are. One that appears later is
+        /// found; one that hangs holds up nothing. Where systemd starts podman on demand, asking keeps it running.
+        pub sockets: Sockets = Sockets::Auto, kind::RuntimeSockets;
+        /// Whether records carry the labels of containers and of their pods, up to 16 of each, cut to 256 bytes.
+        pub labels: OnOff = OnOff::On, one_of::<OnOff>();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
         container::Containers,
         login::Logins,
         process::{Found, Processes, Table},
+        topology::Topology,
         user::Users,
     },
     event::{Identity, Login, Subject},
@@ -22,6 +23,7 @@ mod cache;
 pub mod container;
 pub mod login;
 pub mod process;
+pub mod topology;
 pub mod user;
 
 /// Parents that a record names at most.
@@ -44,6 +46,8 @@ struct Known {
     since: u64,
     /// When that was looked up the last time.
     until: u64,
+    /// What the container runtimes had told by then.
+    changes: u64,
 }
 
 /// Finds out who is who.
@@ -54,18 +58,26 @@ pub struct Enricher {
     containers: Containers,
     known: Cache<(u32, u64), Known>,
     command_line: bool,
+    labels: bool,
 }
 
 impl Enricher {
-    /// Asks `table`, where there is one, and this host's files. `command_line`: whether records carry that.
-    pub fn new(table: Option<Box<dyn Table>>, command_line: bool) -> Self {
+    /// Asks `table`, where there is one, `topology`, and this host's files. `command_line` and `labels` (those of containers):
+    /// whether records carry them.
+    pub fn new(
+        table: Option<Box<dyn Table>>,
+        topology: Arc<Topology>,
+        command_line: bool,
+        labels: bool,
+    ) -> Self {
         Self {
             processes: Processes::new(table),
             users: Users::default(),
             logins: Logins::default(),
-            containers: Containers::default(),
+            containers: Containers::new(topology),
             known: Cache::default(),
             command_line,
+            labels,
         }
     }
 
@@ -75,6 +87,16 @@ impl Enricher {
         let numbers = Numbers { euid: subject.euid, uid: subject.uid, gid: subject.gid, cgroup };
         let known = self.known.get(&key).filter(|known| known.numbers == numbers);
         let known = known.filter(|known| known.since <= subject.seen);
+        let changes = self.containers.changes();
+        let mut known = known;
+        if let Some(known) = &mut known
+            && known.changes != changes
+        {
+            known.changes = changes;
+            if let Some(new) = moved(&mut self.containers, &known.identity, subject.pid_ns, self.labels) {
+                known.identity = Arc::new(new);
+            }
+        }
         if let Some(known) = &known
             && subject.seen <= known.until
         {
@@ -98,18 +120,20 @@ impl Enricher {
         subject.identity = Some(Arc::clone(&identity));
         // What was true of an earlier program, or of a process that nobody knows, is not kept.
         if let Some(found) = found.filter(|found| found.current) {
-            self.known.put(key, Known { identity, numbers, since: found.executed, until: now });
+            self.known.put(key, Known { identity, numbers, since: found.executed, until: now, changes });
         }
     }
 
     fn look_up(&mut self, subject: &Subject, numbers: &Numbers, found: Option<&Found>) -> Identity {
         let place = numbers.cgroup.as_deref().map(container::place).unwrap_or_default();
+        let container = self.containers.find(&place, subject.pid_ns);
         let mut identity = Identity {
             user: self.users.user(subject.euid),
             real_user: self.users.user(subject.uid).filter(|_| subject.uid != subject.euid),
             group: self.users.group(subject.gid),
             cgroup: numbers.cgroup.clone(),
-            resource: self.containers.describe(&place),
+            resource: container::describe(&place, container.as_deref(), self.labels),
+            container,
             unit: place.unit,
             ..Identity::default()
         };
@@ -128,4 +152,16 @@ impl Enricher {
         }
         identity
     }
+}
+
+/// The same identity with what the runtimes have told of its container since; none where they tell nothing new. What is
+/// known of a container that is gone stays.
+fn moved(containers: &mut Containers, identity: &Identity, pid_ns: u32, labels: bool) -> Option<Identity> {
+    let place = identity.cgroup.as_deref().map(container::place).unwrap_or_default();
+    let container = containers.find(&place, pid_ns)?;
+    if identity.container.as_ref() == Some(&container) {
+        return None;
+    }
+    let resource = container::describe(&place, Some(&container), labels);
+    Some(Identity { resource, container: Some(container), ..identity.clone() })
 }

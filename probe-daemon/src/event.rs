@@ -8,6 +8,7 @@ use std::sync::Arc;
 use probe_common::{CallPayload, Kind, Memory, Payload, RingHeader, RingRecord};
 
 mod call;
+mod container;
 mod exec;
 mod exit;
 mod identity;
@@ -17,6 +18,7 @@ mod oom;
 mod probe;
 
 pub use call::TraceEvent;
+pub use container::Container;
 pub use exec::{Attempt, Hindrance, Reason};
 pub use exit::{End, Exit, Fault, Refused};
 pub use identity::{Identity, Login};

@@ -161,9 +161,9 @@ fn daemon(source: &Source) -> ExitCode {
 }
 
 /// The configuration as it is now; none, with every error in the log, where it is not valid.
-fn reload(source: &Source) -> Option<(Config, Policy)> {
+fn reload(source: &Source) -> Option<(Config, Policy, Catalogue)> {
     match load(source) {
-        Ok((config, policy, _)) => Some((config, policy)),
+        Ok(loaded) => Some(loaded),
         Err(errors) => {
             errors.0.iter().for_each(|error| warn!("{error}"));
             None

@@ -45,7 +45,7 @@ pub struct Pipeline {
     /// Says how grave each is.
     pub policy: watch::Receiver<Arc<Policy>>,
     /// Says what each means.
-    pub catalogue: Catalogue,
+    pub catalogue: watch::Receiver<Arc<Catalogue>>,
     /// Makes one record of repeats; none where each event gets its own.
     pub fold: Option<Fold>,
     /// Finds out why programs could not be executed.
@@ -173,10 +173,11 @@ impl Pipeline {
         let (clock, observed) = (Clock::now(), wall_now());
         let first = self.state.take(ready.len() as u64);
         let policy = Arc::clone(&self.policy.borrow());
+        let catalogue = Arc::clone(&self.catalogue.borrow());
         for (folded, sequence) in ready.iter().zip(first..) {
             let ruled = context.judge(&policy, &folded.seen.event).1;
             let facts = context.facts.of(&folded.seen.event);
-            let background = Background { ruled, facts, catalogue: &self.catalogue };
+            let background = Background { ruled, facts, catalogue: &catalogue };
             let id = match &folded.seen.event {
                 Event::Oom(kill) => kill.record,
                 _ => None,

@@ -120,8 +120,13 @@ impl<'a> Attributes<'a> {
     }
 
     /// Adds what the catalogue says of all that is here so far; how grave that is, where it knows the event.
-    fn explain(&mut self, event_name: &str, catalogue: &Catalogue) -> Option<Severity> {
-        let explanation = catalogue.explain(event_name, &self.list)?;
+    fn explain(
+        &mut self,
+        event_name: &str,
+        resource: &[(Cow<'static, str>, String)],
+        catalogue: &Catalogue,
+    ) -> Option<Severity> {
+        let explanation = catalogue.explain(event_name, &self.list, resource)?;
         self.put("event.id", explanation.id);
         self.put("gala_gopher.event.id", explanation.id);
         self.put("gala_gopher.event.name", explanation.name.to_owned());
@@ -205,7 +210,7 @@ pub struct LogRecord<'a> {
     pub attributes: Attributes<'a>,
     /// What is observed, where that is less than the host: container and pod. It goes into the record's Resource, beside
     /// what describes the host.
-    pub resource: &'a [(&'static str, String)],
+    pub resource: &'a [(Cow<'static, str>, String)],
 }
 
 impl<'a> LogRecord<'a> {
@@ -230,10 +235,10 @@ impl<'a> LogRecord<'a> {
         };
         attributes.put("event.name", event_name);
         attributes.list.extend(background.facts);
-        let severity = attributes.explain(event_name, background.catalogue);
+        let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
+        let severity = attributes.explain(event_name, resource, background.catalogue);
         let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
         let said = Said { event_name, severity, body };
-        let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
         Self { timestamp: seen.time, observed, said, attributes, resource }
     }
 

@@ -8,7 +8,8 @@
 //! A full queue never holds up what fills it: the source drops a batch, the pipeline drops a record for that one
 //! sink, and each counts what it dropped. On SIGTERM or SIGINT the source detaches and delivers what the ring still
 //! holds, the pipeline ends when the source has, each sink ends when the pipeline has; then the ledger is logged.
-//! On SIGHUP the configuration is read again; families and rules change while everything goes on.
+//! On SIGHUP the configuration is read again; families, rules and the catalogue change while everything goes on. The tasks
+//! that ask container runtimes stand beside the flow: the pipeline reads their table and waits for none of them.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,9 +24,12 @@ use tracing::{info, warn};
 use crate::{
     catalogue::Catalogue,
     clock::wall_now,
-    config::{Channel, Config, Encoding, OnOff},
+    config::{Channel, Config, Encoding, OnOff, Sockets},
     encode::Encoder,
-    enrich::Enricher,
+    enrich::{
+        Enricher,
+        topology::{self, Topology},
+    },
     exec::Looker,
     fold::Fold,
     losses::Losses,
@@ -73,7 +77,7 @@ pub async fn run(
     config: &Config,
     policy: Policy,
     catalogue: Catalogue,
-    reload: impl Fn() -> Option<(Config, Policy)>,
+    reload: impl Fn() -> Option<(Config, Policy, Catalogue)>,
 ) -> Result<(), StartError> {
     kernel::check()?;
     let _claim = kernel::claim()?;
@@ -118,6 +122,7 @@ pub async fn run(
     let mut kernel = Kernel::attach(&first, Folding { entries })?;
     let (selections, selected) = watch::channel(first);
     let (policies, policy) = watch::channel(Arc::new(policy));
+    let (catalogues, catalogue) = watch::channel(Arc::new(catalogue));
     let route = |(encoding, queues): (Encoding, _)| {
         Ok(Route { form: encoding.form(), encoder: Encoder::new(encoding, &resource)?, queues })
     };
@@ -127,7 +132,19 @@ pub async fn run(
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
     let looker = Looker::start().map_err(StartError::Thread)?;
-    let enricher = Enricher::new(kernel.processes(), config.event.command_line == OnOff::On);
+    let topology = Arc::new(Topology::default());
+    let sockets = match &config.containers.sockets {
+        Sockets::Auto => topology::SOCKETS.map(PathBuf::from).to_vec(),
+        Sockets::These(paths) => paths.clone(),
+    };
+    // They end with the daemon: nothing that they know is owed to anybody.
+    let mut runtimes = JoinSet::new();
+    for (source, path) in sockets.into_iter().enumerate() {
+        runtimes.spawn(topology::watch(path, source, Arc::clone(&topology)));
+    }
+    let (command_line, labels) =
+        (config.event.command_line == OnOff::On, config.containers.labels == OnOff::On);
+    let enricher = Enricher::new(kernel.processes(), topology, command_line, labels);
     let counts = Arc::clone(&meter);
     let state = State::open(&config.event.state_dir, None);
     let losses = Losses::new(wall_now());
@@ -154,13 +171,14 @@ pub async fn run(
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             _ = hangup.recv() => match reload() {
-                Some((new, policy)) => {
-                    info!("the configuration was read again: families and rules are as it says");
+                Some((new, policy, catalogue)) => {
+                    info!("the configuration was read again: families, rules and the catalogue are as it says");
                     if !same_flow(config, &new) {
                         warn!("other changes of the configuration take effect at the next start");
                     }
                     selections.send_replace(selection(&new, &policy));
                     policies.send_replace(Arc::new(policy));
+                    catalogues.send_replace(Arc::new(catalogue));
                 }
                 None => warn!("the configuration is not valid; the old one stays in force"),
             },
@@ -205,10 +223,10 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
     Selection { families, policy, thresholds: thresholds(config) }
 }
 
-/// Whether two configurations differ in families and rules at most, which a running daemon can change.
+/// Whether two configurations differ in families, rules and the catalogue at most, which a running daemon can change.
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
-        let Config { global, probe, event, kafka, logs, stdout, foreign: _ } = config.clone();
+        let Config { global, probe, event, containers, kafka, logs, stdout, foreign: _ } = config.clone();
         let event = (
             event.out_channel,
             event.kafka_topic,
@@ -217,10 +235,9 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.fold,
             event.fold_entries,
             event.command_line,
-            event.catalogue,
             event.state_dir,
         );
-        (global, probe, event, kafka, logs, stdout)
+        (global, probe, event, containers, kafka, logs, stdout)
     };
     flow(old) == flow(new)
 }

@@ -44,7 +44,7 @@ pub fn build(rows: Rows) -> Result<Catalogue, Vec<ConfigError>> {
         errors.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
         return Err(errors);
     }
-    Ok(Catalogue::new(entries.into_iter().map(|(entry, _)| entry).collect(), variables))
+    Ok(Catalogue::new(entries.into_iter().map(|(entry, _)| entry).collect(), &variables))
 }
 
 /// What a family's records have, and where that is written.

@@ -52,23 +52,20 @@ pub enum Literal {
 /// All that is asked, by attribute; every one must hold.
 pub type Conditions = BTreeMap<String, Test>;
 
-/// Whether all conditions hold. `get` gives a record's attributes.
-pub fn hold<'r>(conditions: &Conditions, get: &impl Fn(&str) -> Option<&'r Value<'r>>) -> bool {
-    conditions.iter().all(|(key, test)| {
-        let value = get(key);
-        match (test, value) {
-            (Test::Present { present }, value) => value.is_some() == *present,
-            (_, None) => false,
-            (Test::Is(literal), Some(value)) => literal.is(value),
-            (Test::AnyOf(literals), Some(value)) => literals.iter().any(|literal| literal.is(value)),
-            (Test::Not { not }, Some(value)) => !not.is(value),
-            (Test::AtLeast { min, of: None }, Some(value)) => int(value).is_some_and(|value| value >= *min),
-            (Test::AtLeast { min, of: Some(other) }, Some(value)) => {
-                let other = get(other).and_then(int);
-                int(value).zip(other).is_some_and(|(value, other)| value >= min.saturating_mul(other))
-            }
+/// Whether a test holds of a value, and of the other one that it asks for.
+pub fn holds(test: &Test, value: Option<&Value<'_>>, other: Option<&Value<'_>>) -> bool {
+    match (test, value) {
+        (Test::Present { present }, value) => value.is_some() == *present,
+        (_, None) => false,
+        (Test::Is(literal), Some(value)) => literal.is(value),
+        (Test::AnyOf(literals), Some(value)) => literals.iter().any(|literal| literal.is(value)),
+        (Test::Not { not }, Some(value)) => !not.is(value),
+        (Test::AtLeast { min, of: None }, Some(value)) => int(value).is_some_and(|value| value >= *min),
+        (Test::AtLeast { min, of: Some(_) }, Some(value)) => {
+            let other = other.and_then(int);
+            int(value).zip(other).is_some_and(|(value, other)| value >= min.saturating_mul(other))
         }
-    })
+    }
 }
 
 fn int(value: &Value<'_>) -> Option<i64> {
@@ -158,7 +155,8 @@ mod tests {
             ("ongoing", Value::Bool(true)),
         ];
         let get = |key: &str| record.iter().find(|(own, _)| *own == key).map(|(_, value)| value);
-        assert_eq!(hold(&conditions, &get), expect, "{condition}");
+        let hold = |(key, test): (&String, &Test)| holds(test, get(key), test.other().and_then(get));
+        assert_eq!(conditions.iter().all(hold), expect, "{condition}");
     }
 
     #[test]

@@ -26,16 +26,18 @@ enum Part {
 #[derive(Clone, Debug, PartialEq)]
 struct Variable {
     key: String,
+    /// The number of the key, once it has one.
+    slot: usize,
     /// Whether it stands between backquotes.
     in_command: bool,
 }
 
-/// What gives values to variables.
+/// What gives values to variables, by the numbers of their keys.
 pub trait Values {
     /// The value of a variable as people read it, or raw as a program wants it; none where there is none.
-    fn value(&self, key: &str, raw: bool) -> Option<Cow<'_, str>>;
+    fn value(&self, slot: usize, raw: bool) -> Option<Cow<'_, str>>;
     /// What to call a variable without a value.
-    fn general(&self, key: &str) -> &str;
+    fn general(&self, slot: usize) -> &str;
 }
 
 impl Template {
@@ -65,6 +67,20 @@ impl Template {
         inner(&self.0).into_iter()
     }
 
+    /// Gives each variable the number of its key.
+    pub fn resolve(&mut self, number: &mut impl FnMut(&str) -> usize) {
+        fn inner(parts: &mut [Part], number: &mut impl FnMut(&str) -> usize) {
+            for part in parts {
+                match part {
+                    Part::Text(_) => {}
+                    Part::Variable(variable) => variable.slot = number(&variable.key),
+                    Part::Clause(parts) => inner(parts, number),
+                }
+            }
+        }
+        inner(&mut self.0, number);
+    }
+
     /// The text with values in place of its variables.
     pub fn render(&self, values: &impl Values) -> String {
         let mut out = String::with_capacity(512);
@@ -82,7 +98,7 @@ impl Template {
                     {
                         match variable.in_command {
                             true => out.push_str(&placeholder(&variable.key)),
-                            false => out.push_str(values.general(&variable.key)),
+                            false => out.push_str(values.general(variable.slot)),
                         }
                     }
                 }
@@ -100,7 +116,7 @@ impl Template {
 fn put(part: &Part, values: &impl Values, out: &mut String) -> bool {
     match part {
         Part::Text(text) => out.push_str(text),
-        Part::Variable(variable) => match values.value(&variable.key, variable.in_command) {
+        Part::Variable(variable) => match values.value(variable.slot, variable.in_command) {
             Some(value) if variable.in_command => out.push_str(&shell_word(&value)),
             Some(value) => out.push_str(&value),
             None => return false,
@@ -120,8 +136,10 @@ fn placeholder(key: &str) -> String {
 
 /// A value as one word of a shell.
 fn shell_word(value: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+=,-".contains(c);
-    if !value.is_empty() && value.chars().all(plain) {
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+'..=b'/' | b':' | b'@' | b'%' | b'=')
+    };
+    if !value.is_empty() && value.bytes().all(plain) {
         return value.into();
     }
     format!("'{}'", value.replace('\'', r"'\''")).into()
@@ -147,7 +165,11 @@ impl Parser<'_> {
                 '{' | '}' | '[' | ']' if self.rest.next_if_eq(&character).is_some() => text.push(character),
                 '{' => {
                     flush(&mut text, &mut parts);
-                    parts.push(Part::Variable(Variable { key: self.key()?, in_command: self.in_command }));
+                    parts.push(Part::Variable(Variable {
+                        key: self.key()?,
+                        slot: 0,
+                        in_command: self.in_command,
+                    }));
                 }
                 '[' if in_clause => return Err("a [ stands inside a […]".to_owned()),
                 '[' => {
@@ -207,17 +229,23 @@ mod tests {
     struct Two<'a>(&'a str);
 
     impl Values for Two<'_> {
-        fn value(&self, key: &str, _raw: bool) -> Option<Cow<'_, str>> {
-            (key == "path").then_some(self.0.into())
+        fn value(&self, slot: usize, _raw: bool) -> Option<Cow<'_, str>> {
+            (slot == 1).then_some(self.0.into())
         }
 
-        fn general(&self, _key: &str) -> &str {
+        fn general(&self, _slot: usize) -> &str {
             "something"
         }
     }
 
+    fn parse(text: &str) -> Result<Template, String> {
+        let mut template = Template::parse(text)?;
+        template.resolve(&mut |key| usize::from(key == "path"));
+        Ok(template)
+    }
+
     fn check(text: &str, expect: &str) {
-        assert_eq!(Template::parse(text).unwrap().render(&Two("/a b")), expect, "{text}");
+        assert_eq!(parse(text).unwrap().render(&Two("/a b")), expect, "{text}");
     }
 
     #[test]
@@ -249,7 +277,7 @@ mod tests {
             ("a `command", "backquote"),
             ("[`a {path}]`", "backquote"),
         ] {
-            let error = Template::parse(text).unwrap_err();
+            let error = parse(text).unwrap_err();
             assert!(error.contains(expect), "{text}: {error}");
         }
     }
@@ -257,7 +285,7 @@ mod tests {
     #[test]
     fn a_value_in_a_command_is_one_word_of_a_shell() {
         for value in ["a b", "$(reboot)", "';reboot;'", "", "*", "a\nb"] {
-            let text = Template::parse("`printf %s {path}`").unwrap().render(&Two(value));
+            let text = parse("`printf %s {path}`").unwrap().render(&Two(value));
             let command = text.trim_matches('`');
             let output = std::process::Command::new("/bin/sh").args(["-c", command]).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), value, "{command}");
@@ -267,25 +295,25 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_taken_apart_or_refused(text in "[a{}\\[\\]` .\\PC]{0,40}", value in "\\PC{0,20}") {
-            if let Ok(template) = Template::parse(&text) {
+            if let Ok(template) = parse(&text) {
                 let _ = template.render(&Two(&value));
             }
         }
 
         #[test]
         fn a_text_without_signs_stays(text in "[^{}\\[\\]`]{0,60}") {
-            prop_assert_eq!(Template::parse(&text).unwrap().render(&Two("")), text.trim());
+            prop_assert_eq!(parse(&text).unwrap().render(&Two("")), text.trim());
         }
 
         #[test]
         fn signs_written_twice_are_themselves(text in "[a{}\\[\\] ]{0,30}") {
             let twice: String = text.chars().flat_map(|c| if c == 'a' || c == ' ' { vec![c] } else { vec![c, c] }).collect();
-            prop_assert_eq!(Template::parse(&twice).unwrap().render(&Two("")), text.trim());
+            prop_assert_eq!(parse(&twice).unwrap().render(&Two("")), text.trim());
         }
 
         #[test]
         fn every_value_is_there_once(values in "[a-z/ ]{1,20}", before in "[a-z ]{0,9}", after in "[a-z ]{0,9}") {
-            let template = Template::parse(&format!("{before}{{path}}{after}[{{path}}][{{gone}}]")).unwrap();
+            let template = parse(&format!("{before}{{path}}{after}[{{path}}][{{gone}}]")).unwrap();
             let expect = format!("{before}{values}{after}{values}");
             prop_assert_eq!(template.render(&Two(&values)), expect.trim());
             prop_assert_eq!(template.keys().collect::<Vec<_>>(), ["path", "path", "gone"]);

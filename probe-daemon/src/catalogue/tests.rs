@@ -20,7 +20,7 @@ fn explain<'c>(
     family: &str,
     record: &[(&'static str, Value<'_>)],
 ) -> Explanation<'c> {
-    catalogue.explain(&format!("gala_gopher.{family}"), record).unwrap()
+    catalogue.explain(&format!("gala_gopher.{family}"), record, &[]).unwrap()
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn sentences_are_about_this_record() {
 fn d1_d3_what_is_not_known_is_none() {
     let catalogue = Catalogue::built_in();
     assert_eq!(explain(&catalogue, "probe.started", &[]).cause, "none");
-    assert_eq!(catalogue.explain("acme.event", &[]), None);
+    assert_eq!(catalogue.explain("acme.event", &[], &[]), None);
     assert_eq!((catalogue.name(1001), catalogue.name(999)), ("FS_SPACE_EXHAUSTED", "none"));
     assert_eq!(catalogue.id("FS_SPACE_EXHAUSTED"), 1001);
     assert_eq!((catalogue.id("SUCCESS"), catalogue.id("FS_NOTHING_KNOWN")), (0, -1000));

@@ -218,6 +218,47 @@ impl Kind for AbsolutePath {
     }
 }
 
+/// Sockets of container runtimes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sockets {
+    /// Those that are where they usually are.
+    Auto,
+    /// These; none is none.
+    These(Vec<PathBuf>),
+}
+
+/// `"auto"`, `"off"`, or paths.
+pub(crate) struct RuntimeSockets;
+
+impl Kind for RuntimeSockets {
+    type Value = Sockets;
+
+    fn accepts(&self) -> String {
+        "`\"auto\"`, `\"off\"`, or absolute paths such as `[\"/run/docker.sock\"]`".to_owned()
+    }
+
+    fn read(&self, reader: &mut Reader, key: &str, node: &Node) -> Option<Sockets> {
+        let items = match &node.value {
+            Value::Text(text) if text == "auto" => return Some(Sockets::Auto),
+            Value::Text(text) if text == "off" || text.is_empty() => return Some(Sockets::These(Vec::new())),
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        // Each wrong one is told, so no `?` before the last.
+        let read: Vec<Option<PathBuf>> =
+            items.iter().map(|item| AbsolutePath.read(reader, key, item)).collect();
+        read.into_iter().collect::<Option<Vec<PathBuf>>>().map(Sockets::These)
+    }
+
+    fn show(&self, value: &Sockets) -> Option<Value> {
+        Some(match value {
+            Sockets::Auto => Value::Text("auto".to_owned()),
+            Sockets::These(paths) if paths.is_empty() => Value::Text("off".to_owned()),
+            Sockets::These(paths) => list(paths.iter().filter_map(|path| AbsolutePath.show(path))),
+        })
+    }
+}
+
 /// A setting that may be left out; gala-gopher's own file leaves texts out by writing `""`.
 pub(crate) struct Maybe<K>(pub(crate) K);
 

@@ -6,6 +6,8 @@
 mod cut;
 mod write;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use self::write::{Object, text, value};
@@ -63,15 +65,14 @@ impl Json {
     }
 
     /// The host, and what the record adds to it.
-    fn resource(&self, out: &mut Vec<u8>, more: &[(&'static str, String)]) {
+    fn resource(&self, out: &mut Vec<u8>, more: &[(Cow<'static, str>, String)]) {
         if more.is_empty() {
             out.extend_from_slice(&self.resource);
             return;
         }
         let mut object = Object::begin(out);
-        for (key, own) in self.parts.iter().chain(more) {
-            text(object.key(key), own);
-        }
+        self.parts.iter().for_each(|(key, own)| text(object.key(key), own));
+        more.iter().for_each(|(key, own)| text(object.key(key), own));
         object.end();
     }
 }

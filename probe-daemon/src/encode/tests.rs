@@ -25,9 +25,9 @@ fn denied() -> Folded {
 fn in_container(folded: &Folded) -> LogRecord<'_> {
     let id = "0123456789abcdef".repeat(4);
     let resource = vec![
-        ("container.id", id),
-        ("container.name", "web".to_owned()),
-        ("k8s.pod.name", "web-0".to_owned()),
+        ("container.id".into(), id),
+        ("container.name".into(), "web".to_owned()),
+        ("k8s.pod.name".into(), "web-0".to_owned()),
     ];
     LogRecord { resource: resource.leak(), ..record(folded) }
 }

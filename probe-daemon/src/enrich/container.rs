@@ -1,9 +1,16 @@
 //! Container, pod and systemd unit.
 //!
-//! In: the path of a cgroup. Out: [`place`] reads what it says by itself; [`Containers`] adds what the container
-//! runtimes keep on disk of the container. A path of a shape that no runtime makes says nothing.
+//! In: the path of a cgroup. Out: [`place`] reads what it says by itself; [`Containers`] finds what the container runtimes
+//! say of the container; [`describe`] makes both the attributes of a record's Resource. A path of a shape that no runtime
+//! makes says nothing.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use crate::event::Container;
 
 mod state;
 pub use state::Containers;
@@ -103,6 +110,41 @@ fn pod(name: &str) -> Option<String> {
 /// systemd puts `_` before names that the kernel would take for files of its own.
 fn unescaped(name: &str) -> &str {
     name.strip_prefix('_').unwrap_or(name)
+}
+
+/// What is to stand in the Resource of records from this place; with `labels`, those of container and pod as well.
+pub fn describe(
+    place: &Place,
+    container: Option<&Container>,
+    labels: bool,
+) -> Vec<(Cow<'static, str>, String)> {
+    let nothing = Container::default();
+    let container = container.unwrap_or(&nothing);
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let in_pod = !container.pod.is_empty();
+    let all = [
+        ("container.id", place.container.clone().or_else(|| text(&container.id))),
+        ("container.runtime.name", place.runtime.or(container.runtime).map(str::to_owned)),
+        ("k8s.pod.uid", place.pod.clone().or_else(|| text(&container.pod_uid))),
+        ("gala_gopher.k8s.static_pod.hash", place.static_pod.clone()),
+        ("container.name", text(&container.name)),
+        ("container.image.name", text(&container.image)),
+        ("k8s.container.name", text(&container.name).filter(|_| in_pod)),
+        ("k8s.pod.name", text(&container.pod)),
+        ("k8s.namespace.name", text(&container.namespace)),
+    ];
+    let all = all.into_iter().filter_map(|(key, value)| Some((Cow::Borrowed(key), value?)));
+    let labelled = |prefix: &'static str, labels: &BTreeMap<String, String>| -> Vec<_> {
+        labels.iter().map(|(key, value)| (Cow::Owned(format!("{prefix}{key}")), value.clone())).collect()
+    };
+    let (own, pods) = match labels {
+        true => (
+            labelled("container.label.", &container.labels),
+            labelled("k8s.pod.label.", &container.pod_labels),
+        ),
+        false => (Vec::new(), Vec::new()),
+    };
+    all.chain(own).chain(pods).collect()
 }
 
 /// A path below another root than `/`, for tests.

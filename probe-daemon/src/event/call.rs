@@ -168,8 +168,9 @@ impl Serialize for TraceEvent {
         out.serialize_field("gid", &self.subject.gid)?;
         out.serialize_field("comm", &self.subject.comm)?;
         out.serialize_field("session", &self.subject.session)?;
-        // Which container it was is found out from the process's cgroup, which a trace event does not hold.
-        out.serialize_field("container", &None::<()>)?;
+        // Null until somebody has looked it up, and where nobody knows it.
+        let container = self.subject.identity.as_ref().and_then(|identity| identity.container.as_deref());
+        out.serialize_field("container", &container)?;
         out.serialize_field("error", errno::name(self.errno))?;
         out.serialize_field("return", &self.ret)?;
         out.serialize_field("pid_ns", &self.subject.pid_ns)?;

@@ -2,6 +2,10 @@
 //!
 //! In: what was looked up, by `enrich`. Out: an [`Identity`]; what is unknown is absent.
 
+use std::{borrow::Cow, sync::Arc};
+
+use super::Container;
+
 /// Who a process is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
@@ -24,7 +28,9 @@ pub struct Identity {
     /// The systemd unit that it belongs to; none in a container.
     pub unit: Option<String>,
     /// Container and pod, under the names that they have in a record's Resource.
-    pub resource: Vec<(&'static str, String)>,
+    pub resource: Vec<(Cow<'static, str>, String)>,
+    /// The container itself; none where it is in none, or in one of which nothing is known.
+    pub container: Option<Arc<Container>>,
 }
 
 impl Identity {

@@ -14,6 +14,8 @@ mod accounting;
 mod calls;
 #[path = "kernel/catalogue.rs"]
 mod catalogue;
+#[path = "kernel/containers.rs"]
+mod containers;
 #[path = "kernel/denial.rs"]
 mod denial;
 #[path = "kernel/exec.rs"]

@@ -85,7 +85,11 @@ fn a_process_that_is_known_down_to_its_container() {
         },
         cgroup: text("/system.slice/docker-3b1d.scope"),
         unit: text("nginx.service"),
-        resource: vec![("container.id", "3b1d".to_owned()), ("container.name", "web".to_owned())],
+        resource: vec![
+            ("container.id".into(), "3b1d".to_owned()),
+            ("container.name".into(), "web".to_owned()),
+        ],
+        container: None,
     }));
     insta::assert_json_snapshot!(encoded(event));
 }

@@ -1,20 +1,23 @@
-//! What container runtimes keep on disk of a container.
+//! What container runtimes tell of a container, and what they keep on disk of it.
 //!
-//! In: its id, and what the path of its cgroup says. Out: the attributes of a record's Resource that tell of it. The
-//! answers are kept; where there is none the files are looked for again later, since a runtime may write them after the
-//! container's first event.
+//! In: its id. Out: the [`Container`]; what a runtime tells on its socket goes before. The answers are kept; where there is
+//! none the files are looked for again later, since a runtime may write them after the container's first event.
 
 use std::{
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use super::{Place, below};
-use crate::enrich::cache::Cache;
+use crate::{
+    enrich::{cache::Cache, topology::Topology},
+    event::Container,
+};
 
 /// More than any real file of one container has; the list of all of them is cut off here as well.
 const MAX_BYTES: u64 = 4 << 20;
@@ -28,122 +31,110 @@ const TASKS: [&str; 2] =
 const STORAGES: [&str; 2] =
     ["/run/containers/storage/overlay-containers", "/var/lib/containers/storage/overlay-containers"];
 
-/// What a runtime tells.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct State {
-    runtime: Option<&'static str>,
-    name: Option<String>,
-    image: Option<String>,
-    pod_uid: Option<String>,
-    kubernetes: [(&'static str, Option<String>); 3],
-}
-
 /// The containers of this host.
 pub struct Containers {
     root: PathBuf,
-    known: Cache<String, (Instant, Option<State>)>,
-}
-
-impl Default for Containers {
-    fn default() -> Self {
-        Self::at("/".into())
-    }
+    topology: Arc<Topology>,
+    known: Cache<String, (Instant, Option<Arc<Container>>)>,
 }
 
 impl Containers {
-    pub(super) fn at(root: PathBuf) -> Self {
-        Self { root, known: Cache::default() }
+    /// What the runtimes tell on their sockets is in `topology`.
+    pub fn new(topology: Arc<Topology>) -> Self {
+        Self::at("/".into(), topology)
     }
 
-    /// What is to stand in the Resource of records from this place.
-    pub fn describe(&mut self, place: &Place) -> Vec<(&'static str, String)> {
-        let state = place.container.as_ref().and_then(|id| self.state(id)).unwrap_or_default();
-        let runtime = place.runtime.or(state.runtime).map(str::to_owned);
-        let all = [
-            ("container.id", place.container.clone()),
-            ("container.runtime.name", runtime),
-            ("k8s.pod.uid", place.pod.clone().or(state.pod_uid)),
-            ("gala_gopher.k8s.static_pod.hash", place.static_pod.clone()),
-            ("container.name", state.name),
-            ("container.image.name", state.image),
-        ];
-        let all = all.into_iter().chain(state.kubernetes);
-        all.filter_map(|(key, value)| Some((key, value.filter(|value| !value.is_empty())?))).collect()
+    pub(super) fn at(root: PathBuf, topology: Arc<Topology>) -> Self {
+        Self { root, topology, known: Cache::default() }
     }
 
-    fn state(&mut self, id: &str) -> Option<State> {
-        let key = id.to_owned();
-        if let Some((at, state)) = self.known.get(&key)
-            && (state.is_some() || at.elapsed() < MISS)
-        {
-            return state.clone();
+    /// Counts what the runtimes have told.
+    pub fn changes(&self) -> u64 {
+        self.topology.changes()
+    }
+
+    /// The container of a process in that place and pid namespace: that of its cgroup, or where that says nothing the one
+    /// whose pid namespace it is.
+    pub fn find(&mut self, place: &Place, pid_ns: u32) -> Option<Arc<Container>> {
+        match &place.container {
+            Some(id) => self.by_id(id),
+            None => self.topology.by_pid_ns(pid_ns.into()),
         }
-        let state = self.docker(id).or_else(|| self.containerd(id)).or_else(|| self.storage(id));
-        self.known.put(key, (Instant::now(), state.clone()));
-        state
     }
 
-    fn docker(&self, id: &str) -> Option<State> {
+    fn by_id(&mut self, id: &str) -> Option<Arc<Container>> {
+        let key = id.to_owned();
+        // Kept, since a process may be told of after its container is gone. No id is ever another container's.
+        if let Some(container) = self.topology.by_id(id) {
+            self.known.put(key, (Instant::now(), Some(Arc::clone(&container))));
+            return Some(container);
+        }
+        if let Some((at, container)) = self.known.get(&key)
+            && (container.is_some() || at.elapsed() < MISS)
+        {
+            return container.clone();
+        }
+        self.topology.want();
+        let found = self.docker(id).or_else(|| self.containerd(id)).or_else(|| self.storage(id));
+        let found = found.map(|container| Arc::new(Container { id: id.to_owned(), ..container }));
+        self.known.put(key, (Instant::now(), found.clone()));
+        found
+    }
+
+    fn docker(&self, id: &str) -> Option<Container> {
         let path = format!("/var/lib/docker/containers/{id}/config.v2.json");
         let config = json(&below(&self.root, &path))?;
         let name = text(&config["Name"])?;
-        Some(State {
+        Some(Container {
             runtime: Some("docker"),
-            name: Some(name.trim_start_matches('/').to_owned()),
-            image: text(&config["Config"]["Image"]),
+            name: name.trim_start_matches('/').to_owned(),
+            image: text(&config["Config"]["Image"]).unwrap_or_default(),
             ..kubernetes(&config["Config"]["Labels"])
         })
     }
 
-    fn containerd(&self, id: &str) -> Option<State> {
+    fn containerd(&self, id: &str) -> Option<Container> {
         TASKS.into_iter().find_map(|tasks| {
             let spaces = fs::read_dir(below(&self.root, tasks)).ok()?;
             spaces.filter_map(Result::ok).find_map(|space| {
                 let config = json(&space.path().join(id).join("config.json"))?;
                 // Docker's own containers are in a namespace of containerd as well.
                 let runtime = if space.file_name() == "moby" { "docker" } else { "containerd" };
-                Some(State { runtime: Some(runtime), ..kubernetes(&config["annotations"]) })
+                Some(Container { runtime: Some(runtime), ..kubernetes(&config["annotations"]) })
             })
         })
     }
 
     /// CRI-O writes annotations for Kubernetes, podman does not; the name and image of its containers are in a list.
-    fn storage(&self, id: &str) -> Option<State> {
+    fn storage(&self, id: &str) -> Option<Container> {
         STORAGES.into_iter().find_map(|storage| {
             let folder = below(&self.root, storage);
             let config = json(&folder.join(id).join("userdata/config.json")).unwrap_or_default();
             let state = kubernetes(&config["annotations"]);
-            if state.name.is_some() {
-                return Some(State { runtime: Some("cri-o"), ..state });
+            if !state.name.is_empty() {
+                return Some(Container { runtime: Some("cri-o"), ..state });
             }
             let list = json(&folder.join("containers.json"))?;
             let entry = list.as_array()?.iter().find(|entry| entry["id"] == id)?;
             let metadata =
                 text(&entry["metadata"]).and_then(|text| serde_json::from_str::<Value>(&text).ok());
             let image = metadata.and_then(|metadata| text(&metadata["image-name"]));
-            Some(State { runtime: Some("podman"), name: text(&entry["names"][0]), image, ..State::default() })
+            let (name, image) = (text(&entry["names"][0]).unwrap_or_default(), image.unwrap_or_default());
+            Some(Container { runtime: Some("podman"), name, image, ..Container::default() })
         })
     }
 }
 
 /// What the kubelet's names for containers and pods stand for, in labels or in annotations.
-fn kubernetes(labels: &Value) -> State {
-    let first = |keys: [&str; 2]| keys.into_iter().find_map(|key| text(&labels[key]));
-    let name = first(["io.kubernetes.cri.container-name", "io.kubernetes.container.name"]);
-    let image = ["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"];
-    State {
-        runtime: None,
-        name: name.clone(),
-        image: first(image),
+fn kubernetes(labels: &Value) -> Container {
+    let first = |keys: [&str; 2]| keys.into_iter().find_map(|key| text(&labels[key])).unwrap_or_default();
+    Container {
+        name: first(["io.kubernetes.cri.container-name", "io.kubernetes.container.name"]),
+        image: first(["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"]),
+        pod: first(["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"]),
+        namespace: first(["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
         pod_uid: first(["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"]),
-        kubernetes: [
-            ("k8s.container.name", name),
-            ("k8s.pod.name", first(["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"])),
-            (
-                "k8s.namespace.name",
-                first(["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
-            ),
-        ],
+        ..Container::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Paths as runtimes make them, and any path.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use proptest::prelude::*;
 
@@ -117,23 +117,23 @@ proptest! {
 }
 
 /// Writes the files of a runtime below a folder, asks for the container, and removes all again.
-fn described(name: &str, path: &str, files: &[(&str, String)]) -> Vec<(&'static str, String)> {
+fn described(name: &str, path: &str, files: &[(&str, String)]) -> Vec<(Cow<'static, str>, String)> {
     let root = std::env::temp_dir().join(format!("container-{name}-{}", std::process::id()));
     for (path, text) in files {
         let path = below(&root, path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    let mut containers = Containers::at(root.clone());
+    let mut containers = Containers::at(root.clone(), Arc::default());
     let place = place(path);
-    let found = containers.describe(&place);
+    let found = containers.find(&place, 0);
     fs::remove_dir_all(&root).ok();
-    assert_eq!(containers.describe(&place), found, "what was found is kept");
-    found
+    assert_eq!(containers.find(&place, 0), found, "what was found is kept");
+    describe(&place, found.as_deref(), true)
 }
 
-fn is(found: &[(&'static str, String)], expected: &[(&str, &str)]) {
-    let found: Vec<(&str, &str)> = found.iter().map(|(key, value)| (*key, value.as_str())).collect();
+fn is(found: &[(Cow<'static, str>, String)], expected: &[(&str, &str)]) {
+    let found: Vec<(&str, &str)> = found.iter().map(|(key, value)| (key.as_ref(), value.as_str())).collect();
     assert_eq!(found, expected);
 }
 

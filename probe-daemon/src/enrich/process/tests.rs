@@ -79,7 +79,7 @@ fn parents_are_named_up_to_one_that_is_not_known() {
 #[test]
 fn an_identity_is_kept_until_another_program_runs_or_another_user() {
     let mut tables = tables();
-    let mut enricher = Enricher::new(Some(Box::new(tables.clone())), false);
+    let mut enricher = Enricher::new(Some(Box::new(tables.clone())), Arc::default(), false, false);
     let identify = |enricher: &mut Enricher, seen, euid| {
         let mut subject = Subject { euid, ..subject(PID, 100, seen) };
         enricher.identify(&mut subject, None);
