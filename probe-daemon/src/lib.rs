@@ -17,6 +17,7 @@ pub mod errno;
 pub mod event;
 pub mod exec;
 pub mod facts;
+pub mod filter;
 pub mod fold;
 #[cfg(test)]
 mod generated;

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use probe_daemon::{
     catalogue::Catalogue,
     config::{Config, ConfigErrors, LogLevel, Switch},
+    filter::Filters,
     policy::Policy,
     run::{self, StartError},
     sink::kafka,
@@ -75,9 +76,10 @@ fn main() -> ExitCode {
 }
 
 /// Reads the configuration and resolves its rules: all that is wrong is said at once.
-fn load(source: &Source) -> Result<(Config, Policy, Catalogue), ConfigErrors> {
+fn load(source: &Source) -> Result<(Config, Policy, Catalogue, Filters), ConfigErrors> {
     let mut policy = Policy::built_in();
     let mut catalogue = Catalogue::default();
+    let mut filters = Filters::default();
     let config = Config::load(&source.config, &source.set, |config| {
         let mut errors = Vec::new();
         match Policy::resolve(&config.event) {
@@ -86,21 +88,30 @@ fn load(source: &Source) -> Result<(Config, Policy, Catalogue), ConfigErrors> {
         }
         errors.extend(config.check_encodings());
         match Catalogue::load(config.event.catalogue.as_deref()) {
-            Ok(loaded) => catalogue = loaded,
+            Ok(loaded) => {
+                catalogue = loaded;
+                match Filters::load(config, &catalogue) {
+                    Ok(loaded) => filters = loaded,
+                    Err(found) => errors.extend(found),
+                }
+            }
             Err(found) => errors.extend(found),
         }
         errors.extend(kafka::check(config).err());
         errors
     })?;
-    Ok((config, policy, catalogue))
+    Ok((config, policy, catalogue, filters))
 }
 
 fn check(source: &Source) -> ExitCode {
     match load(source) {
-        Ok((config, policy, _)) => {
+        Ok((config, policy, ..)) => {
             print!("{}\n{}", config.render(), policy.describe());
             for name in &config.foreign {
                 println!("# not for this probe: {name}");
+            }
+            for warning in &config.warnings {
+                println!("# {warning}");
             }
             ExitCode::SUCCESS
         }
@@ -119,7 +130,7 @@ fn refuse(errors: &ConfigErrors) -> ExitCode {
 }
 
 fn daemon(source: &Source) -> ExitCode {
-    let (config, policy, catalogue) = match load(source) {
+    let (config, policy, catalogue, filters) = match load(source) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(&errors),
     };
@@ -127,6 +138,7 @@ fn daemon(source: &Source) -> ExitCode {
     for name in &config.foreign {
         info!(name, "not for this probe; ignored");
     }
+    config.warnings.iter().for_each(|warning| warn!("{warning}"));
     match config.probe.switch {
         Switch::Off => {
             info!("the probe is switched off (probes.event.switch); nothing to do");
@@ -145,7 +157,7 @@ fn daemon(source: &Source) -> ExitCode {
             return ExitCode::from(SOFTWARE);
         }
     };
-    match runtime.block_on(run::run(&config, policy, catalogue, || reload(source))) {
+    match runtime.block_on(run::run(&config, policy, catalogue, filters, || reload(source))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(start_error) => {
             error!("{start_error}");
@@ -161,9 +173,9 @@ fn daemon(source: &Source) -> ExitCode {
 }
 
 /// The configuration as it is now; none, with every error in the log, where it is not valid.
-fn reload(source: &Source) -> Option<(Config, Policy)> {
+fn reload(source: &Source) -> Option<(Config, Policy, Filters)> {
     match load(source) {
-        Ok((config, policy, _)) => Some((config, policy)),
+        Ok((config, policy, _, filters)) => Some((config, policy, filters)),
         Err(errors) => {
             errors.0.iter().for_each(|error| warn!("{error}"));
             None

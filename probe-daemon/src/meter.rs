@@ -4,7 +4,7 @@
 //! which adds up at the end of a run, in events:
 //! matched = sent to the ring + folded in the kernel + lost in the ring;
 //! sent = received; received + folded = malformed + lost before the pipeline + dismissed + events in records;
-//! and for each sink events in records = delivered + lost in its queue + lost in delivery.
+//! and for each sink events in records = delivered + filtered + lost in its queue + lost in delivery.
 
 use std::{
     sync::{
@@ -66,6 +66,8 @@ pub struct SinkMeter {
     delivered: Count,
     /// Events that these records tell of.
     delivered_events: Count,
+    /// Events that this sink is not to have: its filter leaves them out.
+    pub filtered: Count,
     /// Events lost because the sink's queue was full.
     pub lost_queue: Count,
     /// Events lost because the sink took their record and could not deliver it.
@@ -149,6 +151,7 @@ impl Meter {
                 sink = sink.name,
                 delivered = sink.delivered.get(),
                 delivered_events = sink.delivered_events.get(),
+                filtered = sink.filtered.get(),
                 lost_queue = sink.lost_queue.get(),
                 lost_delivery = sink.lost_delivery.get(),
                 "ledger"

@@ -3,7 +3,11 @@
 //! In: batches from the sources. Out: each record, encoded once, offered to each queue. It ends when all sources
 //! have closed their end, and closes the queues by dropping them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use probe_common::io_uring_slot;
 use tokio::sync::{mpsc, watch};
@@ -24,13 +28,16 @@ use crate::{
     policy::{Outcome, Policy, Process},
     record::{Background, LogRecord},
     severity::Severity,
-    sink::{Encoded, Queue},
+    sink::{Encoded, Mark, Queue},
     symbols::Symbols,
     victim::Victims,
 };
 
 /// Batches that wait for the pipeline at most; a source gathers what comes meanwhile into larger ones.
 pub const QUEUE: usize = 2;
+
+/// Tells records apart by what they say; its seeds are this process's own.
+static TOLD: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// What turns observations into records.
 pub struct Pipeline {
@@ -64,8 +71,9 @@ impl Route {
     fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
-                let (event_name, form) = (record.said.event_name, self.form);
-                let record = Encoded { bytes, event_name, form, occurrences };
+                let (said, form) = (&record.said, self.form);
+                let mark = Mark { event_id: said.event_id, told: TOLD.hash_one(said) };
+                let record = Encoded { bytes, event_name: said.event_name, mark, form, occurrences };
                 self.queues.iter().for_each(|queue| queue.offer(record.clone()));
             }
             Err(error) => {

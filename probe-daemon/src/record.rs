@@ -118,16 +118,15 @@ impl<'a> Attributes<'a> {
         self.put(key, rfc3339(wall));
     }
 
-    /// Adds what the catalogue says of all that is here so far; how grave that is, where it knows the event.
-    fn explain(&mut self, event_name: &str, catalogue: &Catalogue) -> Option<Severity> {
+    /// Adds what the catalogue says of all that is here so far; its number and how grave it is, where that is known.
+    fn explain(&mut self, event_name: &str, catalogue: &Catalogue) -> Option<(u32, Severity)> {
         let explanation = catalogue.explain(event_name, &self.list)?;
         self.put("event.id", explanation.id);
-        self.put("gala_gopher.event.id", explanation.id);
         self.put("gala_gopher.event.name", explanation.name.to_owned());
         self.put("gala_gopher.event.message", explanation.message);
         self.put("gala_gopher.event.cause", explanation.cause);
         self.put("gala_gopher.event.solution", explanation.solution);
-        Some(explanation.severity)
+        Some((explanation.id, explanation.severity))
     }
 
     /// Adds to whom it happened.
@@ -168,10 +167,12 @@ pub struct Background<'c> {
 type Told = (&'static str, String);
 
 /// What a record says, beside attributes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Said {
     /// What kind of event it is.
     pub event_name: &'static str,
+    /// Its number in the catalogue; none where that does not know it.
+    pub event_id: Option<u32>,
     /// How grave it is.
     pub severity: Severity,
     /// One sentence for people.
@@ -219,9 +220,9 @@ impl<'a> LogRecord<'a> {
         };
         attributes.put("event.name", event_name);
         attributes.list.extend(background.facts);
-        let severity = attributes.explain(event_name, background.catalogue);
+        let (event_id, severity) = attributes.explain(event_name, background.catalogue).unzip();
         let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
-        let said = Said { event_name, severity, body };
+        let said = Said { event_name, event_id, severity, body };
         let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
         Self { timestamp: seen.time, observed, said, attributes, resource }
     }

@@ -8,7 +8,7 @@
 //! A full queue never holds up what fills it: the source drops a batch, the pipeline drops a record for that one
 //! sink, and each counts what it dropped. On SIGTERM or SIGINT the source detaches and delivers what the ring still
 //! holds, the pipeline ends when the source has, each sink ends when the pipeline has; then the ledger is logged.
-//! On SIGHUP the configuration is read again; families and rules change while everything goes on.
+//! On SIGHUP the configuration is read again; families, rules and filters change while everything goes on.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -26,6 +26,7 @@ use crate::{
     encode::Encoder,
     enrich::Enricher,
     exec::Looker,
+    filter::{Filter, Filters},
     fold::Fold,
     meter::Meter,
     pipeline::{self, Pipeline, Route},
@@ -61,32 +62,39 @@ pub enum StartError {
     Signals(io::Error),
 }
 
-/// Captures until SIGTERM or SIGINT, then drains. SIGHUP asks `reload` for the configuration as it is now; none
-/// means that it is not valid, and the old one stays in force.
+/// Where records go.
+pub struct Outlets {
+    /// What encodes them, and their queues.
+    pub routes: Vec<Route>,
+    /// The tasks of the sinks; each ends when its queue is closed.
+    pub sinks: JoinSet<()>,
+    /// The filters that are in force, to be replaced by others.
+    filters: Vec<(Channel, watch::Sender<Filter>)>,
+}
+
+/// Opens the channels of the configuration: a task for each, and what feeds them.
 ///
 /// # Errors
-/// [`StartError`] when it cannot start; once it captures it ends only by a signal.
-pub async fn run(
+/// [`StartError`] where one of them cannot be opened.
+pub async fn open(
     config: &Config,
-    policy: Policy,
-    catalogue: Catalogue,
-    reload: impl Fn() -> Option<(Config, Policy)>,
-) -> Result<(), StartError> {
-    kernel::check()?;
-    let _claim = kernel::claim()?;
-    let meter = Arc::new(Meter::default());
-    let deadline = Deadline::default();
-    let resource = Resource::detect();
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-
+    filters: Filters,
+    resource: &Resource,
+    deadline: &Deadline,
+    meter: &Meter,
+) -> Result<Outlets, StartError> {
     // Right to left, so that nothing is captured before there is somewhere to put it.
     let mut sinks = JoinSet::new();
     let mut routes: Vec<(Encoding, Vec<Queue>)> = Vec::new();
+    let mut watched = Vec::new();
     for channel in &config.event.out_channel {
         let meter = meter.sink(channel.as_str());
-        let (queue, records) = Queue::new(Arc::clone(&meter));
+        let (mut queue, records) = Queue::new(Arc::clone(&meter));
+        if let Some(filter) = filters.of(*channel) {
+            let (sender, filter) = watch::channel(filter.clone());
+            watched.push((*channel, sender));
+            queue = queue.filtered(filter);
+        }
         let encoding = config.encoding(*channel);
         match routes.iter_mut().find(|(own, _)| *own == encoding) {
             Some((_, queues)) => queues.push(queue),
@@ -99,7 +107,7 @@ pub async fn run(
             }
             Channel::Logs => {
                 let dir = &config.logs.event_dir;
-                let file = FileSink::open(dir, meter).await;
+                let file = FileSink::open(&config.logs, meter).await;
                 sinks.spawn(sink::drive(file.map_err(|e| StartError::File(dir.clone(), e))?, records))
             }
             Channel::Stdout => sinks.spawn(sink::drive(StdoutSink::new(meter), records)),
@@ -108,18 +116,42 @@ pub async fn run(
     if routes.is_empty() {
         warn!("event.out_channel names no channel: events are counted and go nowhere");
     }
+    let route = |(encoding, queues): (Encoding, _)| {
+        Ok(Route { form: encoding.form(), encoder: Encoder::new(encoding, resource)?, queues })
+    };
+    let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
+    let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
+    Ok(Outlets { routes, sinks, filters: watched })
+}
 
+/// Captures until SIGTERM or SIGINT, then drains. SIGHUP asks `reload` for the configuration as it is now; none
+/// means that it is not valid, and the old one stays in force.
+///
+/// # Errors
+/// [`StartError`] when it cannot start; once it captures it ends only by a signal.
+pub async fn run(
+    config: &Config,
+    policy: Policy,
+    catalogue: Catalogue,
+    filters: Filters,
+    reload: impl Fn() -> Option<(Config, Policy, Filters)>,
+) -> Result<(), StartError> {
+    kernel::check()?;
+    let _claim = kernel::claim()?;
+    let meter = Arc::new(Meter::default());
+    let deadline = Deadline::default();
+    let resource = Resource::detect();
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+
+    let Outlets { routes, mut sinks, filters } = open(config, filters, &resource, &deadline, &meter).await?;
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
     let mut kernel = Kernel::attach(&first, Folding { entries })?;
     let (selections, selected) = watch::channel(first);
     let (policies, policy) = watch::channel(Arc::new(policy));
-    let route = |(encoding, queues): (Encoding, _)| {
-        Ok(Route { form: encoding.form(), encoder: Encoder::new(encoding, &resource)?, queues })
-    };
-    let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
-    let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
@@ -138,13 +170,16 @@ pub async fn run(
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             _ = hangup.recv() => match reload() {
-                Some((new, policy)) => {
-                    info!("the configuration was read again: families and rules are as it says");
+                Some((new, policy, new_filters)) => {
+                    info!("the configuration was read again: families, rules and filters are as it says");
                     if !same_flow(config, &new) {
                         warn!("other changes of the configuration take effect at the next start");
                     }
                     selections.send_replace(selection(&new, &policy));
                     policies.send_replace(Arc::new(policy));
+                    for (channel, filter) in &filters {
+                        filter.send_replace(new_filters.of(*channel).cloned().unwrap_or_default());
+                    }
                 }
                 None => warn!("the configuration is not valid; the old one stays in force"),
             },
@@ -185,10 +220,14 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
     Selection { families, policy, thresholds: thresholds(config) }
 }
 
-/// Whether two configurations differ in families and rules at most, which a running daemon can change.
+/// Whether two configurations differ in families, rules and filters at most, which a running daemon can change.
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
-        let Config { global, probe, event, kafka, logs, stdout, foreign: _ } = config.clone();
+        let Config { global, probe, event, kafka, mut logs, mut stdout, .. } = config.clone();
+        for ids in [&mut logs.include, &mut logs.exclude, &mut stdout.include, &mut stdout.exclude] {
+            ids.clear();
+        }
+        logs.filter_file = None;
         let event = (
             event.out_channel,
             event.kafka_topic,

@@ -4,6 +4,7 @@
 //! OpenTelemetry's names and under gala-gopher's own (`host.hostname`, `host.machineid`).
 
 mod cut;
+mod repeat;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -18,7 +19,12 @@ use crate::{
 const CAPACITY: usize = 4096;
 
 /// What it is called.
-pub const FORM: Form = Form { name: "json", content_type: "application/json", cut: Some(cut::cut) };
+pub const FORM: Form = Form {
+    name: "json",
+    content_type: "application/json",
+    cut: Some(cut::cut),
+    repeat: Some(repeat::repeat),
+};
 
 /// Encodes records of one host.
 pub struct Json {
