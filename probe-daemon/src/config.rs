@@ -128,6 +128,8 @@ section! {
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
         /// Whether records carry the command line of the process, where it is still there. It may hold passwords.
         pub command_line: OnOff = OnOff::Off, one_of::<OnOff>();
+        /// Whether records carry the addresses of the host (`host.ip`), but for those of the loopback and of single links.
+        pub host_ip: OnOff = OnOff::Off, one_of::<OnOff>();
         /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`

@@ -12,8 +12,10 @@ mod exec;
 mod exit;
 mod identity;
 mod io_uring;
+mod json;
 mod offcpu;
 mod oom;
+mod raw;
 
 pub use call::TraceEvent;
 pub use exec::{Attempt, Hindrance, Reason};
@@ -22,6 +24,7 @@ pub use identity::{Identity, Login};
 pub use io_uring::IoRequest;
 pub use offcpu::Offcpu;
 pub use oom::OomKill;
+pub use raw::RawJson;
 
 /// What happened, by family.
 #[derive(Clone, Debug, PartialEq)]

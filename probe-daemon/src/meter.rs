@@ -111,6 +111,11 @@ impl Meter {
         losses
     }
 
+    /// Events that were lost, wherever it was.
+    pub fn lost(&self) -> u64 {
+        self.losses().iter().map(|(_, _, lost)| lost).sum()
+    }
+
     /// Warns once an interval of what was lost since the last time, until `stop` turns true.
     pub async fn watch(self: Arc<Self>, interval: Duration, mut stop: watch::Receiver<bool>) {
         let mut before = self.losses();

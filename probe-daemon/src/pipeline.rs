@@ -68,7 +68,8 @@ pub struct Route {
 }
 
 impl Route {
-    fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
+    /// Encodes a record and offers it to all queues. `occurrences`: the events that it stands for.
+    pub fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
                 let (said, form) = (&record.said, self.form);
@@ -80,6 +81,15 @@ impl Route {
                 self.queues.iter().for_each(|queue| queue.refuse(occurrences));
                 error!(%error, "a record is lost: it cannot be encoded");
             }
+        }
+    }
+}
+
+impl Route {
+    /// Waits until there is room in all queues, for whoever can wait.
+    pub async fn ready(&self) {
+        for queue in &self.queues {
+            queue.ready().await;
         }
     }
 }
@@ -173,7 +183,7 @@ fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
 
 /// What the pipeline knows beside the events themselves.
 #[derive(Default)]
-struct Context {
+pub struct Context {
     cgroups: Cgroups,
     facts: Facts,
     victims: Victims,
@@ -181,7 +191,7 @@ struct Context {
 
 impl Context {
     /// What the rules say of an event: whether it is one after all, and how grave it is where they say so.
-    fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
+    pub fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
         let found;
         let subject = event.subject();
         let cgroup = match event {
@@ -243,6 +253,6 @@ impl Context {
 }
 
 /// A new id of a record.
-fn next(ids: &mut Generator) -> Ulid {
+pub fn next(ids: &mut Generator) -> Ulid {
     ids.generate().unwrap_or_else(Overflow::commit_overflow_increment)
 }

@@ -167,7 +167,7 @@ pub struct Background<'c> {
 type Told = (&'static str, String);
 
 /// What a record says, beside attributes.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub struct Said {
     /// What kind of event it is.
     pub event_name: &'static str,

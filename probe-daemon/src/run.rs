@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +140,7 @@ pub async fn run(
     let _claim = kernel::claim()?;
     let meter = Arc::new(Meter::default());
     let deadline = Deadline::default();
-    let resource = Resource::detect();
+    let resource = Resource::detect().with_addresses(config.event.host_ip == OnOff::On);
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
@@ -236,6 +236,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.fold,
             event.fold_entries,
             event.command_line,
+            event.host_ip,
             event.catalogue,
         );
         (global, probe, event, kafka, logs, stdout)

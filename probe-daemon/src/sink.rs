@@ -118,6 +118,11 @@ impl Queue {
         self.meter.lost_queue.add(occurrences);
     }
 
+    /// Waits until there is room for a record, or the sink has ended.
+    pub async fn ready(&self) {
+        drop(self.records.reserve().await);
+    }
+
     /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
     pub fn offer(&self, record: Encoded) {
         if self.filter.as_ref().is_some_and(|filter| !filter.borrow().passes(record.mark.event_id)) {

@@ -31,7 +31,15 @@ pub struct Json {
     /// The resource of the host, encoded once.
     resource: Box<RawValue>,
     /// Its parts, for records that add to it.
-    parts: Vec<(&'static str, String)>,
+    parts: Vec<(&'static str, Part)>,
+}
+
+/// A part of a resource.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Part {
+    Text(String),
+    Texts(Vec<String>),
 }
 
 impl Json {
@@ -45,7 +53,10 @@ impl Json {
         let own = [("host.hostname", value("host.name")), ("host.machineid", value("host.id"))];
         let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let all = own.chain(resource.attributes.iter().map(|(key, value)| (*key, value)));
-        let parts: Vec<_> = all.map(|(key, value)| (key, value.clone())).collect();
+        let mut parts: Vec<_> = all.map(|(key, value)| (key, Part::Text(value.clone()))).collect();
+        if !resource.addresses.is_empty() {
+            parts.push(("host.ip", Part::Texts(resource.addresses.clone())));
+        }
         Ok(Self { resource: to_raw_value(&Object(&parts, &[]))?, parts })
     }
 
@@ -92,13 +103,18 @@ impl Serialize for Attributes<'_> {
     }
 }
 
-struct Object<'a>(&'a [(&'static str, String)], &'a [(&'static str, String)]);
+struct Object<'a>(&'a [(&'static str, Part)], &'a [(&'static str, String)]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().chain(self.1).map(|(key, value)| (key, value)))
+        let mut out = serializer.serialize_map(None)?;
+        self.0.iter().try_for_each(|(key, part)| out.serialize_entry(key, part))?;
+        self.1.iter().try_for_each(|(key, text)| out.serialize_entry(key, text))?;
+        out.end()
     }
 }
 
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;
