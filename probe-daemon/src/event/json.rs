@@ -263,11 +263,11 @@ mod tests {
             prop_assert_eq!(serde_json::to_string(&again).unwrap(), text);
             // What the JSON has no key for.
             let subject = Subject { ipc_ns: 0, cgroup_ns: 0, ..event.subject.clone() };
-            let nr = if event.syscall.is_some() { event.nr } else { UNKNOWN };
+            let (nr, slot) = if event.syscall.is_some() { (event.nr, event.slot) } else { (UNKNOWN, again.slot) };
             // Bytes of a name of a socket that are no UTF-8 are replaced.
             let peer = again.peer.clone();
             let object = if event.peer.is_some() { again.object.clone() } else { event.object.clone() };
-            prop_assert_eq!(again, TraceEvent { subject, nr, context_switches: 0, peer, object, ..event });
+            prop_assert_eq!(again, TraceEvent { subject, nr, slot, context_switches: 0, peer, object, ..event });
         }
     }
 }
