@@ -203,6 +203,11 @@ impl Catalogue {
         }
     }
 
+    /// Numbers and names of all events.
+    pub fn events(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.entries.iter().map(|entry| (entry.id, entry.name.as_str()))
+    }
+
     /// The name of an id; [`NONE`] for one that is not known.
     pub fn name(&self, id: i64) -> &str {
         let known = self.entries.iter().find(|entry| i64::from(entry.id) == id);

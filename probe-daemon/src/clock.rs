@@ -27,8 +27,7 @@ impl Clock {
         Self { offset: best.1 }
     }
 
-    /// A clock whose two sides are that far apart, in nanoseconds.
-    #[cfg(test)]
+    /// A clock whose two sides are that far apart, in nanoseconds: when the host was started, since the Unix epoch.
     pub fn with_offset(offset: i64) -> Self {
         Self { offset }
     }

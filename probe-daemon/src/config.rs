@@ -10,6 +10,7 @@ mod docs;
 mod error;
 mod kind;
 mod libconfig;
+mod logs;
 mod overrides;
 mod probes;
 mod read;
@@ -27,6 +28,7 @@ pub use choice::{
 pub use docs::docs;
 pub use error::{ConfigError, ConfigErrors, Spanned};
 pub use kind::Sockets;
+pub use logs::{EventIds, Logs, Stdout, event_ids};
 pub use secret::{Properties, Secret};
 
 use error::Place;
@@ -78,6 +80,8 @@ section! {
     also {
         /// Keys and sections of the file that belong to other probes, to be named once in the log.
         pub foreign: Vec<String>;
+        /// What is taken otherwise than it was written, to be said in the log.
+        pub warnings: Vec<String>;
     }
 }
 
@@ -128,6 +132,8 @@ section! {
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
         /// Whether records carry the command line of the process, where it is still there. It may hold passwords.
         pub command_line: OnOff = OnOff::Off, one_of::<OnOff>();
+        /// Whether records carry the addresses of the host (`host.ip`), but for those of the loopback and of single links.
+        pub host_ip: OnOff = OnOff::Off, one_of::<OnOff>();
         /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`
@@ -340,26 +346,6 @@ section! {
     check credentials;
 }
 
-section! {
-    /// Where the channel `"logs"` writes.
-    pub struct Logs {
-        /// Folder of the files of records.
-        pub event_dir: PathBuf = PathBuf::from("/var/log/gala-gopher/event"), AbsolutePath;
-        /// The form of a record here; left out: `event.encoding`. Files hold lines, so `"otlp_proto"` is none of them.
-        pub encoding: Option<Encoding> = None, Maybe(one_of::<Encoding>());
-    }
-    others ["metric_dir", "meta_dir", "debug_dir", "metric_total_size", "event_total_size", "meta_total_size",
-        "debug_total_size"];
-}
-
-section! {
-    /// What the channel `"stdout"` writes.
-    pub struct Stdout {
-        /// The form of a record here; left out: `event.encoding`. `"text"` and `"color"` are for people.
-        pub encoding: Option<Encoding> = None, Maybe(one_of::<Encoding>());
-    }
-}
-
 impl Config {
     /// Reads a file, then what the command line sets over it, then asks `further` what else is wrong: checks
     /// that need more than the configuration itself, such as names of system calls. What they find is reported
@@ -394,9 +380,11 @@ impl Config {
         let errors: Vec<ConfigError> = set.collect();
         let sections = Self::docs("", false);
         let root = Place { file: file.into(), line: 0 };
-        let mut reader = Reader { errors, foreign: Vec::new(), sections, root, libconfig };
+        let mut reader =
+            Reader { errors, foreign: Vec::new(), warnings: Vec::new(), sections, root, libconfig };
         let mut config = <Self as Section>::read(&mut reader, "", &table);
         config.foreign = std::mem::take(&mut reader.foreign);
+        config.warnings = reader.warnings.iter().map(ConfigError::to_string).collect();
         if config.event.encoding == Encoding::Gala && !tree::has(&table, "event.kafka_topic") {
             GALA_TOPIC.clone_into(&mut config.event.kafka_topic);
         }
@@ -421,17 +409,22 @@ impl Config {
     /// What cannot be written where it is to go.
     pub fn check_encodings(&self) -> Vec<ConfigError> {
         let wrong = |channel: &&Channel| **channel != Channel::Kafka && !self.encoding(**channel).is_line();
-        self.event
-            .out_channel
-            .iter()
-            .filter(wrong)
-            .map(|channel| {
-                let key = format!("{}.encoding", channel.as_str());
-                let message = "\"otlp_proto\" is no text, and this channel writes lines; set it to another encoding, \
-                               such as \"otlp_json\"";
-                ConfigError::about(key, message.to_owned())
-            })
-            .collect()
+        let no_lines = self.event.out_channel.iter().filter(wrong).map(|channel| {
+            let key = format!("{}.encoding", channel.as_str());
+            let message = "\"otlp_proto\" is no text, and this channel writes lines; set it to another encoding, \
+                           such as \"otlp_json\"";
+            ConfigError::about(key, message.to_owned())
+        });
+        let counts = matches!(self.encoding(Channel::Logs), Encoding::Json | Encoding::Text);
+        let uncounted = (self.logs.burst_filter == OnOff::On && !counts).then(|| {
+            let message = format!(
+                "records of the encoding {:?} have no place for the number of repetitions; set logs.encoding to \
+                 \"json\" or \"text\"",
+                self.encoding(Channel::Logs).as_str()
+            );
+            ConfigError::about("logs.burst_filter", message)
+        });
+        no_lines.chain(uncounted).collect()
     }
 
     /// The effective configuration as TOML, with `"***"` in place of every secret.

@@ -23,6 +23,10 @@ use text::Text;
 /// Cuts a document to at most so many bytes and flags it; none where that cannot be done.
 pub type Cut = fn(&[u8], usize) -> Option<Bytes>;
 
+/// Says in a document how many that tell the same it stands for: its occurrences, and its repetitions; none where it
+/// cannot.
+pub type Repeat = fn(&[u8], u64, u64) -> Option<Bytes>;
+
 /// What an encoding is called where its documents go, and what can be done with a document without the record that
 /// it was made of.
 #[derive(Debug)]
@@ -33,12 +37,14 @@ pub struct Form {
     pub content_type: &'static str,
     /// Left out where documents of this encoding cannot be cut.
     pub cut: Option<Cut>,
+    /// Left out where documents of this encoding have no place for it.
+    pub repeat: Option<Repeat>,
 }
 
 impl Form {
     /// A form whose documents cannot be cut.
     const fn whole(name: &'static str, content_type: &'static str) -> Self {
-        Self { name, content_type, cut: None }
+        Self { name, content_type, cut: None, repeat: None }
     }
 }
 
@@ -92,7 +98,7 @@ impl Encoding {
             Self::Gala => &const { Form::whole("gala", "application/json") },
             Self::OtlpJson => &const { Form::whole("otlp_json", "application/json") },
             Self::OtlpProto => &const { Form::whole("otlp_proto", "application/x-protobuf") },
-            Self::Text => &const { Form::whole("text", "text/plain; charset=utf-8") },
+            Self::Text => &text::FORM,
             Self::Color => &const { Form::whole("color", "text/plain; charset=utf-8") },
         }
     }
@@ -104,6 +110,6 @@ impl Encoding {
 }
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

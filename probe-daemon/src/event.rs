@@ -13,9 +13,11 @@ mod exec;
 mod exit;
 mod identity;
 mod io_uring;
+mod json;
 mod offcpu;
 mod oom;
 mod probe;
+mod raw;
 
 pub use call::TraceEvent;
 pub use container::Container;
@@ -26,6 +28,7 @@ pub use io_uring::IoRequest;
 pub use offcpu::Offcpu;
 pub use oom::OomKill;
 pub use probe::{Notice, Probe};
+pub use raw::RawJson;
 
 /// What happened, by family.
 #[derive(Clone, Debug, PartialEq)]

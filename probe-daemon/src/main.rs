@@ -1,7 +1,8 @@
 //! The command line. In: arguments. Out: an exit code of sysexits.h, and sentences on stderr.
 
 use std::{
-    io::{self, IsTerminal},
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal},
     path::PathBuf,
     process::ExitCode,
 };
@@ -9,8 +10,11 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use probe_daemon::{
     catalogue::Catalogue,
-    config::{Config, ConfigErrors, LogLevel, Switch},
+    clock::Clock,
+    config::{Config, ConfigError, ConfigErrors, LogLevel, Switch},
+    filter::Filters,
     policy::Policy,
+    replay,
     run::{self, StartError},
     sink::kafka,
     source::kernel::KernelError,
@@ -26,6 +30,12 @@ const PRIVILEGE: u8 = 77;
 const UNAVAILABLE: u8 = 69;
 /// EX_TEMPFAIL: another daemon captures already.
 const BUSY: u8 = 75;
+/// EX_DATAERR: a line of a replay is no event.
+const BAD_DATA: u8 = 65;
+/// EX_NOINPUT: there is nothing to replay.
+const NO_INPUT: u8 = 66;
+/// EX_IOERR: not all that was replayed got where it should.
+const LOST: u8 = 74;
 /// EX_SOFTWARE: anything else.
 const SOFTWARE: u8 = 70;
 
@@ -50,6 +60,39 @@ struct Cli {
 enum Command {
     /// Check a configuration and print what it means: defaults filled in, rules resolved. Nothing is started.
     Check(Source),
+    /// Make records of stored events again: of trace events and full events as JSON, and of records as the file channel
+    /// wrote them, one a line. No kernel is asked and no privilege needed.
+    #[command(
+        after_help = "Exit codes: 0 all lines were replayed, 65 some are no events, 66 the file cannot be read, \
+                            74 records were lost or the replay was interrupted, 78 configuration not valid, 70 other \
+                            failure."
+    )]
+    Replay(Replay),
+}
+
+#[derive(Args)]
+struct Replay {
+    /// The file of events; - for standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where records go, and the rules that may drop events. Left out: all go to standard output.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one key, such as event.out_channel=kafka. Repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The form of a record in all channels: json, gala, otlp_json, otlp_proto, text, color.
+    #[arg(long)]
+    encoding: Option<String>,
+    /// The host that records are said to be of, by its machine id; a record gets a new log.record.uid then.
+    #[arg(long, value_name = "ID")]
+    host_id: Option<String>,
+    /// The same, by its name.
+    #[arg(long, value_name = "NAME")]
+    host_name: Option<String>,
+    /// When the host of trace events and full events was started, such as 2026-11-20T18:00:00Z. Left out: as this host.
+    #[arg(long, value_name = "TIME")]
+    boot_time: Option<jiff::Timestamp>,
 }
 
 #[derive(Args)]
@@ -66,6 +109,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match (cli.command, cli.source) {
         (Some(Command::Check(source)), _) => check(&source),
+        (Some(Command::Replay(replay)), _) => self::replay(replay),
         (None, Some(source)) => daemon(&source),
         (None, None) => {
             eprintln!("probe-daemon: --config FILE is missing; --help explains");
@@ -75,10 +119,18 @@ fn main() -> ExitCode {
 }
 
 /// Reads the configuration and resolves its rules: all that is wrong is said at once.
-fn load(source: &Source) -> Result<(Config, Policy, Catalogue), ConfigErrors> {
+fn load(source: &Source) -> Result<(Config, Policy, Catalogue, Filters), ConfigErrors> {
+    resolve(|further| Config::load(&source.config, &source.set, further))
+}
+
+/// The same of what `read` reads; it calls what it is given to find out what else is wrong.
+fn resolve(
+    read: impl FnOnce(&mut dyn FnMut(&Config) -> Vec<ConfigError>) -> Result<Config, ConfigErrors>,
+) -> Result<(Config, Policy, Catalogue, Filters), ConfigErrors> {
     let mut policy = Policy::built_in();
     let mut catalogue = Catalogue::default();
-    let config = Config::load(&source.config, &source.set, |config| {
+    let mut filters = Filters::default();
+    let config = read(&mut |config| {
         let mut errors = Vec::new();
         match Policy::resolve(&config.event) {
             Ok(resolved) => policy = resolved,
@@ -86,25 +138,97 @@ fn load(source: &Source) -> Result<(Config, Policy, Catalogue), ConfigErrors> {
         }
         errors.extend(config.check_encodings());
         match Catalogue::load(config.event.catalogue.as_deref()) {
-            Ok(loaded) => catalogue = loaded,
+            Ok(loaded) => {
+                catalogue = loaded;
+                match Filters::load(config, &catalogue) {
+                    Ok(loaded) => filters = loaded,
+                    Err(found) => errors.extend(found),
+                }
+            }
             Err(found) => errors.extend(found),
         }
         errors.extend(kafka::check(config).err());
         errors
     })?;
-    Ok((config, policy, catalogue))
+    Ok((config, policy, catalogue, filters))
 }
 
 fn check(source: &Source) -> ExitCode {
     match load(source) {
-        Ok((config, policy, _)) => {
+        Ok((config, policy, ..)) => {
             print!("{}\n{}", config.render(), policy.describe());
             for name in &config.foreign {
                 println!("# not for this probe: {name}");
             }
+            for warning in &config.warnings {
+                println!("# {warning}");
+            }
             ExitCode::SUCCESS
         }
         Err(errors) => refuse(&errors),
+    }
+}
+
+/// What a replay without a configuration does.
+const REPLAYED: &str =
+    "[[probes]]\nname = \"event\"\n[global]\nlog_level = \"warn\"\n[event]\nout_channel = \"stdout\"\n";
+
+fn replay(replay: Replay) -> ExitCode {
+    let mut set = replay.set.clone();
+    for section in ["event", "logs", "stdout"] {
+        set.extend(replay.encoding.iter().map(|encoding| format!("{section}.encoding={encoding}")));
+    }
+    let loaded = resolve(|further| match &replay.config {
+        Some(path) => Config::load(path, &set, further),
+        None => Config::parse("replay", REPLAYED, &set, further),
+    });
+    let (config, policy, catalogue, filters) = match loaded {
+        Ok(loaded) => loaded,
+        Err(errors) => return refuse(&errors),
+    };
+    log_to_stderr(config.global.log_level);
+    let name =
+        if replay.file.as_os_str() == "-" { "stdin".to_owned() } else { replay.file.display().to_string() };
+    let lines: Box<dyn BufRead> = if replay.file.as_os_str() == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        match File::open(&replay.file) {
+            Ok(file) => Box::new(BufReader::new(file)),
+            Err(error) => {
+                eprintln!("probe-daemon: {name}: cannot be read: {error}");
+                return ExitCode::from(NO_INPUT);
+            }
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "threads cannot be started");
+            return ExitCode::from(SOFTWARE);
+        }
+    };
+    let policy = replay.config.is_some().then_some(policy);
+    let host = replay::Host { id: replay.host_id, name: replay.host_name };
+    let boot = replay.boot_time.map(|time| i64::try_from(time.as_nanosecond()).unwrap_or_default());
+    let clock = boot.map(Clock::with_offset);
+    let replay = replay::Replay { name, policy, catalogue, filters, host, clock };
+    match runtime.block_on(replay.run(&config, lines)) {
+        Ok(summary) => {
+            let replay::Summary { bad, dismissed, records, lost, interrupted } = summary;
+            eprintln!(
+                "probe-daemon: {records} records, {dismissed} events dropped by rules, {bad} bad lines, {lost} events lost"
+            );
+            match (bad, lost) {
+                _ if interrupted => ExitCode::from(LOST),
+                (0, 0) => ExitCode::SUCCESS,
+                (_, 0) => ExitCode::from(BAD_DATA),
+                _ => ExitCode::from(LOST),
+            }
+        }
+        Err(start_error) => {
+            error!("{start_error}");
+            ExitCode::from(SOFTWARE)
+        }
     }
 }
 
@@ -119,7 +243,7 @@ fn refuse(errors: &ConfigErrors) -> ExitCode {
 }
 
 fn daemon(source: &Source) -> ExitCode {
-    let (config, policy, catalogue) = match load(source) {
+    let (config, policy, catalogue, filters) = match load(source) {
         Ok(loaded) => loaded,
         Err(errors) => return refuse(&errors),
     };
@@ -127,6 +251,7 @@ fn daemon(source: &Source) -> ExitCode {
     for name in &config.foreign {
         info!(name, "not for this probe; ignored");
     }
+    config.warnings.iter().for_each(|warning| warn!("{warning}"));
     match config.probe.switch {
         Switch::Off => {
             info!("the probe is switched off (probes.event.switch); nothing to do");
@@ -145,7 +270,7 @@ fn daemon(source: &Source) -> ExitCode {
             return ExitCode::from(SOFTWARE);
         }
     };
-    match runtime.block_on(run::run(&config, policy, catalogue, || reload(source))) {
+    match runtime.block_on(run::run(&config, policy, catalogue, filters, || reload(source))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(start_error) => {
             error!("{start_error}");
@@ -161,7 +286,7 @@ fn daemon(source: &Source) -> ExitCode {
 }
 
 /// The configuration as it is now; none, with every error in the log, where it is not valid.
-fn reload(source: &Source) -> Option<(Config, Policy, Catalogue)> {
+fn reload(source: &Source) -> Option<(Config, Policy, Catalogue, Filters)> {
     match load(source) {
         Ok(loaded) => Some(loaded),
         Err(errors) => {

@@ -4,7 +4,7 @@
 //! which adds up at the end of a run, in events:
 //! matched = sent to the ring + folded in the kernel + lost in the ring;
 //! sent = received; received + folded = malformed + lost before the pipeline + dismissed + events in records;
-//! and for each sink events in records = delivered + lost in its queue + lost in delivery.
+//! and for each sink events in records = delivered + filtered + lost in its queue + lost in delivery.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -79,6 +79,8 @@ pub struct SinkMeter {
     delivered: Count,
     /// Events that these records tell of.
     delivered_events: Count,
+    /// Events that this sink is not to have: its filter leaves them out.
+    pub filtered: Count,
     /// Events lost because the sink's queue was full.
     pub lost_queue: Count,
     /// Events lost because the sink took their record and could not deliver it.
@@ -125,8 +127,10 @@ impl Meter {
     pub fn settled(&self) -> bool {
         let events = self.events.get();
         let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        let known =
-            |sink: &SinkMeter| sink.delivered_events.get() + sink.lost_queue.get() + sink.lost_delivery.get();
+        let known = |sink: &SinkMeter| {
+            let lost = sink.lost_queue.get() + sink.lost_delivery.get();
+            sink.delivered_events.get() + sink.filtered.get() + lost
+        };
         sinks.iter().all(|sink| known(sink) >= events)
     }
 
@@ -136,10 +140,18 @@ impl Meter {
         let sum = |of: fn(&Counters) -> u64| kernel.iter().map(of).sum::<u64>();
         let (sent, folded) = (sum(|c| c.sent), self.folded.get());
         let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        let delivered = sinks.iter().map(|sink| sink.delivered_events.get()).min().unwrap_or_default();
+        let delivered = sinks
+            .iter()
+            .map(|sink| sink.delivered_events.get() + sink.filtered.get())
+            .min()
+            .unwrap_or_default();
         drop(sinks);
-        let lost = self.losses().iter().map(|loss| loss.count).sum();
-        Totals { matched: sent + sum(|c| c.lost) + folded, sent, folded, delivered, lost }
+        Totals { matched: sent + sum(|c| c.lost) + folded, sent, folded, delivered, lost: self.lost() }
+    }
+
+    /// Events that were lost, wherever it was.
+    pub fn lost(&self) -> u64 {
+        self.losses().iter().map(|loss| loss.count).sum()
     }
 
     /// Logs the ledger: one line for the host, one for each sink.
@@ -164,6 +176,7 @@ impl Meter {
                 sink = sink.name,
                 delivered = sink.delivered.get(),
                 delivered_events = sink.delivered_events.get(),
+                filtered = sink.filtered.get(),
                 lost_queue = sink.lost_queue.get(),
                 lost_delivery = sink.lost_delivery.get(),
                 "ledger"

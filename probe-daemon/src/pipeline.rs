@@ -3,7 +3,11 @@
 //! In: batches from the sources. Out: each record, encoded once, offered to each queue. It ends when all sources
 //! have closed their end, and closes the queues by dropping them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use probe_common::io_uring_slot;
 use tokio::{
@@ -28,7 +32,7 @@ use crate::{
     policy::{Outcome, Policy, Process},
     record::{Background, LogRecord, Stamp},
     severity::Severity,
-    sink::{Encoded, Queue},
+    sink::{Encoded, Mark, Queue},
     state::State,
     symbols::Symbols,
     victim::Victims,
@@ -39,6 +43,9 @@ pub const QUEUE: usize = 2;
 /// How long the last record, which has the totals, waits for the sinks.
 const SETTLING: Duration = Duration::from_secs(1);
 const SETTLING_PAUSE: Duration = Duration::from_millis(5);
+
+/// Tells records apart by what they say; its seeds are this process's own.
+static TOLD: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// What turns observations into records.
 pub struct Pipeline {
@@ -75,17 +82,28 @@ pub struct Route {
 }
 
 impl Route {
-    fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
+    /// Encodes a record and offers it to all queues. `occurrences`: the events that it stands for.
+    pub fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
-                let (event_name, form) = (record.said.event_name, self.form);
-                let record = Encoded { bytes, event_name, form, occurrences };
+                let (said, form) = (&record.said, self.form);
+                let mark = Mark { event_id: said.event_id, told: TOLD.hash_one(said) };
+                let record = Encoded { bytes, event_name: said.event_name, mark, form, occurrences };
                 self.queues.iter().for_each(|queue| queue.offer(record.clone()));
             }
             Err(error) => {
                 self.queues.iter().for_each(|queue| queue.refuse(occurrences));
                 error!(%error, "a record is lost: it cannot be encoded");
             }
+        }
+    }
+}
+
+impl Route {
+    /// Waits until there is room in all queues, for whoever can wait.
+    pub async fn ready(&self) {
+        for queue in &self.queues {
+            queue.ready().await;
         }
     }
 }
@@ -219,7 +237,7 @@ fn name_frames(ready: &mut [Folded], symbols: &mut Symbols) {
 
 /// What the pipeline knows beside the events themselves.
 #[derive(Default)]
-struct Context {
+pub struct Context {
     cgroups: Cgroups,
     facts: Facts,
     victims: Victims,
@@ -227,7 +245,7 @@ struct Context {
 
 impl Context {
     /// What the rules say of an event: whether it is one after all, and how grave it is where they say so.
-    fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
+    pub fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
         let found;
         let subject = event.subject();
         let cgroup = match event {
@@ -291,6 +309,6 @@ impl Context {
 }
 
 /// A new id of a record.
-fn next(ids: &mut Generator) -> Ulid {
+pub fn next(ids: &mut Generator) -> Ulid {
     ids.generate().unwrap_or_else(Overflow::commit_overflow_increment)
 }

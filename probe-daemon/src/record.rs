@@ -119,21 +119,20 @@ impl<'a> Attributes<'a> {
         self.put(key, rfc3339(wall));
     }
 
-    /// Adds what the catalogue says of all that is here so far; how grave that is, where it knows the event.
+    /// Adds what the catalogue says of all that is here so far; its number and how grave it is, where that is known.
     fn explain(
         &mut self,
         event_name: &str,
         resource: &[(Cow<'static, str>, String)],
         catalogue: &Catalogue,
-    ) -> Option<Severity> {
+    ) -> Option<(u32, Severity)> {
         let explanation = catalogue.explain(event_name, &self.list, resource)?;
         self.put("event.id", explanation.id);
-        self.put("gala_gopher.event.id", explanation.id);
         self.put("gala_gopher.event.name", explanation.name.to_owned());
         self.put("gala_gopher.event.message", explanation.message);
         self.put("gala_gopher.event.cause", explanation.cause);
         self.put("gala_gopher.event.solution", explanation.solution);
-        Some(explanation.severity)
+        Some((explanation.id, explanation.severity))
     }
 
     /// Adds to whom it happened.
@@ -187,10 +186,12 @@ pub struct Stamp {
 type Told = (&'static str, String);
 
 /// What a record says, beside attributes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash, PartialEq)]
 pub struct Said {
     /// What kind of event it is.
     pub event_name: &'static str,
+    /// Its number in the catalogue; none where that does not know it.
+    pub event_id: Option<u32>,
     /// How grave it is.
     pub severity: Severity,
     /// One sentence for people.
@@ -236,9 +237,9 @@ impl<'a> LogRecord<'a> {
         attributes.put("event.name", event_name);
         attributes.list.extend(background.facts);
         let resource = seen.event.subject().identity.as_deref().map_or(&[][..], |it| &it.resource);
-        let severity = attributes.explain(event_name, resource, background.catalogue);
+        let (event_id, severity) = attributes.explain(event_name, resource, background.catalogue).unzip();
         let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
-        let said = Said { event_name, severity, body };
+        let said = Said { event_name, event_id, severity, body };
         Self { timestamp: seen.time, observed, said, attributes, resource }
     }
 

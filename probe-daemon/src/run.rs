@@ -8,8 +8,8 @@
 //! A full queue never holds up what fills it: the source drops a batch, the pipeline drops a record for that one
 //! sink, and each counts what it dropped. On SIGTERM or SIGINT the source detaches and delivers what the ring still
 //! holds, the pipeline ends when the source has, each sink ends when the pipeline has; then the ledger is logged.
-//! On SIGHUP the configuration is read again; families, rules and the catalogue change while everything goes on. The tasks
-//! that ask container runtimes stand beside the flow: the pipeline reads their table and waits for none of them.
+//! On SIGHUP the configuration is read again; families, rules, filters and the catalogue change while everything goes on. The
+//! tasks that ask container runtimes stand beside the flow: the pipeline reads their table and waits for none of them.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,6 +31,7 @@ use crate::{
         topology::{self, Topology},
     },
     exec::Looker,
+    filter::{Filter, Filters},
     fold::Fold,
     losses::Losses,
     meter::Meter,
@@ -43,7 +44,7 @@ use crate::{
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -68,32 +69,39 @@ pub enum StartError {
     Signals(io::Error),
 }
 
-/// Captures until SIGTERM or SIGINT, then drains. SIGHUP asks `reload` for the configuration as it is now; none
-/// means that it is not valid, and the old one stays in force.
+/// Where records go.
+pub struct Outlets {
+    /// What encodes them, and their queues.
+    pub routes: Vec<Route>,
+    /// The tasks of the sinks; each ends when its queue is closed.
+    pub sinks: JoinSet<()>,
+    /// The filters that are in force, to be replaced by others.
+    filters: Vec<(Channel, watch::Sender<Filter>)>,
+}
+
+/// Opens the channels of the configuration: a task for each, and what feeds them.
 ///
 /// # Errors
-/// [`StartError`] when it cannot start; once it captures it ends only by a signal.
-pub async fn run(
+/// [`StartError`] where one of them cannot be opened.
+pub async fn open(
     config: &Config,
-    policy: Policy,
-    catalogue: Catalogue,
-    reload: impl Fn() -> Option<(Config, Policy, Catalogue)>,
-) -> Result<(), StartError> {
-    kernel::check()?;
-    let _claim = kernel::claim()?;
-    let meter = Arc::new(Meter::default());
-    let deadline = Deadline::default();
-    let resource = Resource::detect();
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-
+    filters: Filters,
+    resource: &Resource,
+    deadline: &Deadline,
+    meter: &Meter,
+) -> Result<Outlets, StartError> {
     // Right to left, so that nothing is captured before there is somewhere to put it.
     let mut sinks = JoinSet::new();
     let mut routes: Vec<(Encoding, Vec<Queue>)> = Vec::new();
+    let mut watched = Vec::new();
     for channel in &config.event.out_channel {
         let meter = meter.sink(channel.as_str());
-        let (queue, records) = Queue::new(Arc::clone(&meter));
+        let (mut queue, records) = Queue::new(Arc::clone(&meter));
+        if let Some(filter) = filters.of(*channel) {
+            let (sender, filter) = watch::channel(filter.clone());
+            watched.push((*channel, sender));
+            queue = queue.filtered(filter);
+        }
         let encoding = config.encoding(*channel);
         match routes.iter_mut().find(|(own, _)| *own == encoding) {
             Some((_, queues)) => queues.push(queue),
@@ -106,7 +114,7 @@ pub async fn run(
             }
             Channel::Logs => {
                 let dir = &config.logs.event_dir;
-                let file = FileSink::open(dir, meter).await;
+                let file = FileSink::open(&config.logs, meter).await;
                 sinks.spawn(sink::drive(file.map_err(|e| StartError::File(dir.clone(), e))?, records))
             }
             Channel::Stdout => sinks.spawn(sink::drive(StdoutSink::new(meter), records)),
@@ -115,7 +123,36 @@ pub async fn run(
     if routes.is_empty() {
         warn!("event.out_channel names no channel: events are counted and go nowhere");
     }
+    let route = |(encoding, queues): (Encoding, _)| {
+        Ok(Route { form: encoding.form(), encoder: Encoder::new(encoding, resource)?, queues })
+    };
+    let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
+    let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
+    Ok(Outlets { routes, sinks, filters: watched })
+}
 
+/// Captures until SIGTERM or SIGINT, then drains. SIGHUP asks `reload` for the configuration as it is now; none
+/// means that it is not valid, and the old one stays in force.
+///
+/// # Errors
+/// [`StartError`] when it cannot start; once it captures it ends only by a signal.
+pub async fn run(
+    config: &Config,
+    policy: Policy,
+    catalogue: Catalogue,
+    filters: Filters,
+    reload: impl Fn() -> Option<(Config, Policy, Catalogue, Filters)>,
+) -> Result<(), StartError> {
+    kernel::check()?;
+    let _claim = kernel::claim()?;
+    let meter = Arc::new(Meter::default());
+    let deadline = Deadline::default();
+    let resource = Resource::detect().with_addresses(config.event.host_ip == OnOff::On);
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+
+    let Outlets { routes, mut sinks, filters } = open(config, filters, &resource, &deadline, &meter).await?;
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
@@ -123,11 +160,6 @@ pub async fn run(
     let (selections, selected) = watch::channel(first);
     let (policies, policy) = watch::channel(Arc::new(policy));
     let (catalogues, catalogue) = watch::channel(Arc::new(catalogue));
-    let route = |(encoding, queues): (Encoding, _)| {
-        Ok(Route { form: encoding.form(), encoder: Encoder::new(encoding, &resource)?, queues })
-    };
-    let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
-    let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
@@ -171,14 +203,17 @@ pub async fn run(
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             _ = hangup.recv() => match reload() {
-                Some((new, policy, catalogue)) => {
-                    info!("the configuration was read again: families, rules and the catalogue are as it says");
+                Some((new, policy, catalogue, new_filters)) => {
+                    info!("the configuration was read again: families, rules, filters and the catalogue are as it says");
                     if !same_flow(config, &new) {
                         warn!("other changes of the configuration take effect at the next start");
                     }
                     selections.send_replace(selection(&new, &policy));
                     policies.send_replace(Arc::new(policy));
                     catalogues.send_replace(Arc::new(catalogue));
+                    for (channel, filter) in &filters {
+                        filter.send_replace(new_filters.of(*channel).cloned().unwrap_or_default());
+                    }
                 }
                 None => warn!("the configuration is not valid; the old one stays in force"),
             },
@@ -223,10 +258,15 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
     Selection { families, policy, thresholds: thresholds(config) }
 }
 
-/// Whether two configurations differ in families, rules and the catalogue at most, which a running daemon can change.
+/// Whether two configurations differ in families, rules, filters and the catalogue at most, which a running daemon can
+/// change.
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
-        let Config { global, probe, event, containers, kafka, logs, stdout, foreign: _ } = config.clone();
+        let Config { global, probe, event, containers, kafka, mut logs, mut stdout, .. } = config.clone();
+        for ids in [&mut logs.include, &mut logs.exclude, &mut stdout.include, &mut stdout.exclude] {
+            ids.clear();
+        }
+        logs.filter_file = None;
         let event = (
             event.out_channel,
             event.kafka_topic,
@@ -236,6 +276,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.fold_entries,
             event.command_line,
             event.state_dir,
+            event.host_ip,
         );
         (global, probe, event, containers, kafka, logs, stdout)
     };

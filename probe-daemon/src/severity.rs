@@ -1,7 +1,7 @@
 //! How grave an event is, and how that is called.
 
 /// How grave an event is: the names and numbers of OpenTelemetry's log data model.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Severity {
     /// Worth knowing.
     Info = 9,

@@ -10,11 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::mpsc::{self, error::TrySendError},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     time::Instant,
 };
 
-use crate::{encode::Form, meter::SinkMeter};
+use crate::{encode::Form, filter::Filter, meter::SinkMeter};
 
 pub mod file;
 pub mod kafka;
@@ -32,10 +35,21 @@ pub struct Encoded {
     pub bytes: Bytes,
     /// What kind of event it is; a header of the Kafka record.
     pub event_name: &'static str,
+    /// What filters go by.
+    pub mark: Mark,
     /// What the document is.
     pub form: &'static Form,
     /// Events that it stands for.
     pub occurrences: u64,
+}
+
+/// What a record tells, as far as filters ask.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Mark {
+    /// The event's number in the catalogue; none where that does not know it.
+    pub event_id: Option<u32>,
+    /// The same for records that tell the same: of one number, with one body.
+    pub told: u64,
 }
 
 /// When a stopping daemon gives up on what is not delivered. Unset while it runs.
@@ -84,13 +98,19 @@ pub trait Sink: Send + 'static {
 pub struct Queue {
     records: mpsc::Sender<Encoded>,
     meter: Arc<SinkMeter>,
+    filter: Option<watch::Receiver<Filter>>,
 }
 
 impl Queue {
     /// A queue, and the end that [`drive`] takes.
     pub fn new(meter: Arc<SinkMeter>) -> (Self, mpsc::Receiver<Encoded>) {
         let (records, receiver) = mpsc::channel(QUEUE);
-        (Self { records, meter }, receiver)
+        (Self { records, meter, filter: None }, receiver)
+    }
+
+    /// From now on takes only what passes the filter, as it is at the time; the rest is counted.
+    pub fn filtered(self, filter: watch::Receiver<Filter>) -> Self {
+        Self { filter: Some(filter), ..self }
     }
 
     /// Whether there is room for a few more records.
@@ -103,8 +123,16 @@ impl Queue {
         self.meter.lost_queue.add(occurrences);
     }
 
+    /// Waits until there is room for a record, or the sink has ended.
+    pub async fn ready(&self) {
+        drop(self.records.reserve().await);
+    }
+
     /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
     pub fn offer(&self, record: Encoded) {
+        if self.filter.as_ref().is_some_and(|filter| !filter.borrow().passes(record.mark.event_id)) {
+            return self.meter.filtered.add(record.occurrences);
+        }
         if let Err(TrySendError::Full(record) | TrySendError::Closed(record)) = self.records.try_send(record)
         {
             self.meter.lost_queue.add(record.occurrences);

@@ -10,6 +10,7 @@ mod flag;
 mod i386;
 mod kind;
 mod names;
+mod restore;
 mod sockaddr;
 mod summary;
 mod table;
@@ -21,6 +22,7 @@ pub use class::Class;
 pub use decode::{Args, Captured, decode, path, peer};
 pub use flag::signal_name;
 pub use kind::{Field, Flags, Kind, Names};
+pub use restore::{Restored, restore};
 pub use sockaddr::{SockAddr, UnixName};
 pub use summary::summary;
 

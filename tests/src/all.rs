@@ -14,3 +14,5 @@ mod expect;
 mod kafka;
 #[path = "all/kernel.rs"]
 mod kernel;
+#[path = "all/replay.rs"]
+mod replay;

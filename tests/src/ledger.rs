@@ -86,10 +86,11 @@ impl Ledger {
         anyhow::ensure!(!self.sinks.is_empty(), "the ledger names no sink");
         for sink in self.sinks.keys() {
             let sum = self.of_sink(sink, "delivered_events")?
+                + self.of_sink(sink, "filtered")?
                 + self.of_sink(sink, "lost_queue")?
                 + self.of_sink(sink, "lost_delivery")?;
             equal(
-                &format!("events = delivered_events + lost_queue + lost_delivery of {sink}"),
+                &format!("events = delivered_events + filtered + lost_queue + lost_delivery of {sink}"),
                 self.of("events")?,
                 sum,
             )?;

@@ -2,21 +2,35 @@
 //! text is valid UTF-8, or an error.
 
 use std::fmt;
+use std::sync::LazyLock;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use jsonschema::Validator;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+
+/// What readers are promised, `docs/record.schema.json`.
+static SCHEMA: LazyLock<Result<Validator, String>> = LazyLock::new(|| {
+    let schema = serde_json::from_str(include_str!("../../docs/record.schema.json"));
+    let schema: Value = schema.map_err(|error| error.to_string())?;
+    jsonschema::validator_for(&schema).map_err(|error| error.to_string())
+});
 
 /// One record as a consumer reads it.
 #[derive(Debug, Clone)]
 pub struct Record(pub Value);
 
 impl Record {
-    /// Parses one line. Duplicate names, invalid UTF-8 and anything after the document are errors.
+    /// Parses one line. Duplicate names, invalid UTF-8, anything after the document and what the schema does not
+    /// allow are errors.
     pub fn parse(line: &[u8]) -> Result<Self> {
         let text = std::str::from_utf8(line).context("the record is not valid UTF-8")?;
         let Strict(value) = serde_json::from_str(text).with_context(|| format!("not strict JSON: {text}"))?;
         ensure!(value.is_object(), "the record is not an object: {text}");
+        let schema = SCHEMA.as_ref().map_err(|error| anyhow!("docs/record.schema.json: {error}"))?;
+        let errors: Vec<String> =
+            schema.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        ensure!(errors.is_empty(), "not as docs/record.schema.json has it: {}: {text}", errors.join("; "));
         Ok(Self(value))
     }
 

@@ -10,6 +10,8 @@ use crate::nearest::did_you_mean;
 pub(crate) struct Reader {
     pub(crate) errors: Vec<ConfigError>,
     pub(crate) foreign: Vec<String>,
+    /// What is no error, and yet not as it was written.
+    pub(crate) warnings: Vec<ConfigError>,
     /// Every section with its keys, to tell where a misplaced key belongs.
     pub(crate) sections: Vec<SectionDoc>,
     /// The file as a whole.

@@ -4,11 +4,13 @@
 //! OpenTelemetry's names and under gala-gopher's own (`host.hostname`, `host.machineid`).
 
 mod cut;
+mod repeat;
 mod write;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use self::write::{Object, text, value};
 use crate::{
@@ -20,14 +22,27 @@ use crate::{
 const CAPACITY: usize = 4096;
 
 /// What it is called.
-pub const FORM: Form = Form { name: "json", content_type: "application/json", cut: Some(cut::cut) };
+pub const FORM: Form = Form {
+    name: "json",
+    content_type: "application/json",
+    cut: Some(cut::cut),
+    repeat: Some(repeat::repeat),
+};
 
 /// Encodes records of one host.
 pub struct Json {
     /// The resource of the host, encoded once.
     resource: Vec<u8>,
     /// Its parts, for records that add to it.
-    parts: Vec<(&'static str, String)>,
+    parts: Vec<(&'static str, Part)>,
+}
+
+/// A part of a resource.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Part {
+    Text(String),
+    Texts(Vec<String>),
 }
 
 impl Json {
@@ -38,12 +53,13 @@ impl Json {
         let own = [("host.hostname", known("host.name")), ("host.machineid", known("host.id"))];
         let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let all = own.chain(resource.attributes.iter().map(|(key, value)| (*key, value)));
-        let parts: Vec<_> = all.map(|(key, value)| (key, value.clone())).collect();
+        let mut parts: Vec<_> = all.map(|(key, value)| (key, Part::Text(value.clone()))).collect();
+        if !resource.addresses.is_empty() {
+            parts.push(("host.ip", Part::Texts(resource.addresses.clone())));
+        }
         let mut resource = Vec::new();
         let mut object = Object::begin(&mut resource);
-        for (key, own) in &parts {
-            text(object.key(key), own);
-        }
+        parts.iter().for_each(|(key, part)| value(object.key(key), part));
         object.end();
         Self { resource, parts }
     }
@@ -71,7 +87,7 @@ impl Json {
             return;
         }
         let mut object = Object::begin(out);
-        self.parts.iter().for_each(|(key, own)| text(object.key(key), own));
+        self.parts.iter().for_each(|(key, part)| value(object.key(key), part));
         more.iter().for_each(|(key, own)| text(object.key(key), own));
         object.end();
     }
@@ -96,5 +112,7 @@ fn number_as_text(out: &mut Vec<u8>, number: u64) {
     out.push(b'"');
 }
 
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,12 @@ pub struct Otlp {
 impl Otlp {
     /// An encoder for records of this host.
     pub fn new(syntax: Syntax, resource: &Resource) -> Self {
-        Self { syntax, host: resource.attributes.iter().map(|(key, value)| pair(key, text(value))).collect() }
+        let mut host: Vec<_> =
+            resource.attributes.iter().map(|(key, value)| pair(key, text(value))).collect();
+        if !resource.addresses.is_empty() {
+            host.push(pair("host.ip", any(&Value::Texts(&resource.addresses))));
+        }
+        Self { syntax, host }
     }
 
     /// One `LogsData`.

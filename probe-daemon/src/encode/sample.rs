@@ -54,6 +54,7 @@ pub fn host() -> Resource {
         system_uuid: Some("12c03ef1-4ab3-4ac8-8d3b-d6b6c1b5bd6c".to_owned()),
         address: Some(IpAddr::from([192, 0, 2, 1])),
         attributes: attributes.map(|(key, value)| (key, value.to_owned())).into(),
+        addresses: Vec::new(),
     }
 }
 

@@ -8,7 +8,11 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::{errno, record::LogRecord, severity::Severity};
+use crate::{encode::Form, errno, record::LogRecord, severity::Severity};
+
+/// What the plain form is called.
+pub const FORM: Form =
+    Form { name: "text", content_type: "text/plain; charset=utf-8", cut: None, repeat: Some(repeat) };
 
 /// What the plain form says in places of its own.
 const SAID: [&str; 6] = [
@@ -79,6 +83,12 @@ impl Text {
         let _ = write!(line, "), source: probe-daemon, version: {}", env!("CARGO_PKG_VERSION"));
         line
     }
+}
+
+/// Appends to a line how many it stands for.
+fn repeat(line: &[u8], occurrences: u64, repetitions: u64) -> Option<Bytes> {
+    let line = std::str::from_utf8(line).ok()?;
+    Some(format!("{line}, repetitions: {repetitions}, occurrences of all: {occurrences}").into())
 }
 
 /// `container.pod.namespace: [comm] sys_openat(dir_fd="AT_FDCWD", pathname="/etc/shadow") err=EACCES ses=12`, and for what

@@ -6,15 +6,11 @@
 use std::borrow::Cow;
 
 use probe_common::{CallPayload, Kind, Memory, RawEvent, RingHeader};
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap, SerializeStruct},
-};
 use zerocopy::FromZeros;
 
 use super::{Attempt, Hindrance, Subject};
 use crate::{
-    capability, errno,
+    capability,
     syscall::{self, Abi, Args, Captured, Class, SockAddr, Syscall},
 };
 
@@ -103,7 +99,7 @@ impl TraceEvent {
         event
     }
 
-    fn new(kind: Kind, header: &RingHeader, captured: &Captured<'_>) -> Self {
+    pub(super) fn new(kind: Kind, header: &RingHeader, captured: &Captured<'_>) -> Self {
         let head = &header.head;
         Self {
             syscall: syscall::lookup(captured.abi, head.nr),
@@ -153,45 +149,11 @@ impl From<&RawEvent> for TraceEvent {
             }
         }
         let header = RingHeader { head: event.head, euid: event.head.uid, ..RingHeader::new_zeroed() };
-        Self::new(Kind::Syscall, &header, &captured)
+        Self::new(kind(syscall::lookup(Abi::X86_64, event.head.nr), event.head.errno), &header, &captured)
     }
 }
 
-impl Serialize for TraceEvent {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("TraceEvent", 18)?;
-        out.serialize_field("syscall", &self.syscall.map(Call))?;
-        out.serialize_field("pid", &self.subject.pid)?;
-        out.serialize_field("tid", &self.subject.tid)?;
-        out.serialize_field("container_pid", &self.subject.container_pid)?;
-        out.serialize_field("uid", &self.subject.uid)?;
-        out.serialize_field("gid", &self.subject.gid)?;
-        out.serialize_field("comm", &self.subject.comm)?;
-        out.serialize_field("session", &self.subject.session)?;
-        // Null until somebody has looked it up, and where nobody knows it.
-        let container = self.subject.identity.as_ref().and_then(|identity| identity.container.as_deref());
-        out.serialize_field("container", &container)?;
-        out.serialize_field("error", errno::name(self.errno))?;
-        out.serialize_field("return", &self.ret)?;
-        out.serialize_field("pid_ns", &self.subject.pid_ns)?;
-        out.serialize_field("uts_ns", &self.subject.uts_ns)?;
-        out.serialize_field("mount_ns", &self.subject.mnt_ns)?;
-        out.serialize_field("start", &self.start)?;
-        out.serialize_field("finish", &self.finish)?;
-        out.serialize_field("args", &self.args)?;
-        out.end()
-    }
-}
-
-struct Call(&'static Syscall);
-
-impl Serialize for Call {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_map(Some(4))?;
-        out.serialize_entry("nr", &self.0.number)?;
-        out.serialize_entry("name", &format_args!("sys_{}", self.0.name))?;
-        out.serialize_entry("class", self.0.class.name())?;
-        out.serialize_entry("group", self.0.class.name())?;
-        out.end()
-    }
+/// What kind of failure of this call an error is.
+pub(super) fn kind(call: Option<&Syscall>, errno: u32) -> Kind {
+    Kind::of_call(call.is_some_and(|call| matches!(call.name, "execve" | "execveat")), errno.into())
 }

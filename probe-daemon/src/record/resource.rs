@@ -13,8 +13,10 @@ pub struct Resource {
     pub system_uuid: Option<String>,
     /// An address of the host, an IPv4 one if there is any; none where it has only the loopback.
     pub address: Option<IpAddr>,
-    /// All attributes, under OpenTelemetry's names.
+    /// All attributes that are texts, under OpenTelemetry's names.
     pub attributes: Vec<(&'static str, String)>,
+    /// `host.ip`: addresses by which others reach the host; empty where records are not to have them.
+    pub addresses: Vec<String>,
 }
 
 impl Resource {
@@ -44,15 +46,30 @@ impl Resource {
         ];
         let attributes = all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
         let system_uuid = read_line("/sys/class/dmi/id/product_uuid");
-        Self { host_id, system_uuid, address: address(), attributes }
+        let address = addresses().into_iter().min_by_key(IpAddr::is_ipv6);
+        Self { host_id, system_uuid, address, attributes, addresses: Vec::new() }
+    }
+
+    /// The same, with the host's addresses where they are `wanted`.
+    pub fn with_addresses(self, wanted: bool) -> Self {
+        let addresses = if wanted { addresses().iter().map(IpAddr::to_string).collect() } else { Vec::new() };
+        Self { addresses, ..self }
+    }
+
+    /// Sets one attribute.
+    pub fn set(&mut self, key: &'static str, value: &str) {
+        match self.attributes.iter_mut().find(|(own, _)| *own == key) {
+            Some((_, own)) => value.clone_into(own),
+            None => self.attributes.push((key, value.to_owned())),
+        }
     }
 }
 
 /// Link-local addresses are left out: they mean nothing on another host.
-fn address() -> Option<IpAddr> {
+fn addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let global = interfaces.iter().filter(|interface| !interface.is_loopback() && !interface.is_link_local());
-    global.map(|interface| interface.ip()).min_by_key(IpAddr::is_ipv6)
+    global.map(|interface| interface.ip()).collect()
 }
 
 fn read_line(path: &str) -> Option<String> {

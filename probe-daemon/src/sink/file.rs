@@ -1,26 +1,29 @@
-//! The file sink, `out_channel = "logs"`: one JSON document a line, appended to `gopher_event` in `event_dir`.
+//! The file sink, `out_channel = "logs"`: one document a line, appended to `gopher_event` in `event_dir`.
 //!
-//! A batch is one write, so that a reader sees whole lines. A batch that cannot be written is lost and counted;
-//! the next one is tried again.
+//! In: encoded records. Out: whole lines, in files of bounded size and number ([`log`]), with repeats counted where that
+//! is asked for ([`burst`]). Records that cannot be written are lost and counted; the next ones are tried again.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
-use tokio::{
-    fs::{DirBuilder, File, OpenOptions},
-    io::AsyncWriteExt,
-};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use super::{Encoded, Sink};
-use crate::meter::SinkMeter;
+use crate::{
+    config::{Logs, OnOff},
+    meter::SinkMeter,
+};
 
-/// The name of the file in `event_dir`.
-pub const FILE_NAME: &str = "gopher_event";
+mod burst;
+mod log;
+
+use burst::Burst;
+use log::{EventLog, Limits};
 
 /// Appends records to a file.
 pub struct FileSink {
-    path: PathBuf,
-    file: File,
+    log: EventLog,
+    burst: Option<Burst>,
     meter: Arc<SinkMeter>,
     failing: bool,
 }
@@ -31,48 +34,68 @@ impl FileSink {
     ///
     /// # Errors
     /// What the system says of the directory or the file.
-    pub async fn open(event_dir: &std::path::Path, meter: Arc<SinkMeter>) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o750).create(event_dir).await?;
-        let path = event_dir.join(FILE_NAME);
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path).await?;
-        Ok(Self { path, file, meter, failing: false })
+    pub async fn open(logs: &Logs, meter: Arc<SinkMeter>) -> io::Result<Self> {
+        let log = EventLog::open(&logs.event_dir, Limits::of(logs)).await?;
+        let burst = logs.burst_filter == OnOff::On;
+        let burst = burst.then(|| Burst::new(Duration::from_millis(logs.burst_window_ms)));
+        Ok(Self { log, burst, meter, failing: false })
     }
 
-    async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.file.write_all(lines).await?;
-        self.file.flush().await
+    async fn write(&mut self, records: &[Encoded]) {
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (count, written) = self.log.append(rest).await;
+            let (done, left) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            let path = self.log.path().display();
+            match written {
+                Ok(()) => {
+                    self.meter.delivered(done.len() as u64, super::occurrences(done));
+                    if std::mem::take(&mut self.failing) {
+                        info!(%path, "the event file can be written again");
+                    }
+                }
+                Err(error) => {
+                    self.meter.lost_delivery.add(super::occurrences(done));
+                    if !std::mem::replace(&mut self.failing, true) {
+                        error!(%path, %error, "records are lost: the event file cannot be written");
+                    }
+                }
+            }
+            rest = left;
+        }
     }
 }
 
 impl Sink for FileSink {
     async fn deliver(&mut self, batch: &mut Vec<Encoded>) {
-        let lines = super::lines(batch);
-        let before = self.file.metadata().await.map(|metadata| metadata.len());
-        match self.write(&lines).await {
-            Ok(()) => {
-                self.meter.delivered(batch.len() as u64, super::occurrences(batch));
-                if std::mem::take(&mut self.failing) {
-                    info!(path = %self.path.display(), "the event file can be written again");
-                }
-            }
-            Err(error) => {
-                self.meter.lost_delivery.add(super::occurrences(batch));
-                // A full disk may have taken part of the batch: take it back, so that no line is torn.
-                if let Ok(len) = before
-                    && let Err(error) = self.file.set_len(len).await
-                {
-                    error!(path = %self.path.display(), %error, "the event file cannot be cut back");
-                }
-                if !std::mem::replace(&mut self.failing, true) {
-                    error!(path = %self.path.display(), %error, "records are lost: the event file cannot be written");
-                }
+        match &mut self.burst {
+            None => self.write(batch).await,
+            Some(burst) => {
+                let now = Instant::now();
+                let mut out = Vec::with_capacity(batch.len());
+                batch.drain(..).for_each(|record| burst.take(record, now, &mut out));
+                self.write(&out).await;
             }
         }
     }
 
-    async fn close(self) {
-        if let Err(error) = self.file.sync_all().await {
-            error!(path = %self.path.display(), %error, "the event file cannot be synced");
+    async fn wants_care(&self) {
+        match self.burst.as_ref().and_then(Burst::ends) {
+            Some(end) => sleep_until(end).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn care(&mut self) {
+        if let Some(held) = self.burst.as_mut().and_then(Burst::end) {
+            self.write(&[held]).await;
+        }
+    }
+
+    async fn close(mut self) {
+        self.care().await;
+        if let Err(error) = self.log.sync().await {
+            error!(path = %self.log.path().display(), %error, "the event file cannot be synced");
         }
     }
 }

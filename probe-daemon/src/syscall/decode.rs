@@ -12,7 +12,7 @@ use super::names::net::{INET_PROTOCOL, IP_OPTION, IPV6_OPTION, NETLINK_PROTOCOL,
 use super::{Abi, MAX_ARGS, SockAddr, capture, lookup};
 
 /// The descriptor that stands for the working directory.
-const AT_FDCWD: i32 = -100;
+pub(super) const AT_FDCWD: i32 = -100;
 /// `open` flags that make a file, so that its mode counts: `O_CREAT`, and the bit of `O_TMPFILE` alone.
 const CREATES: u64 = 0x40 | 0x40_0000;
 
@@ -69,7 +69,7 @@ impl Captured<'_> {
 }
 
 /// Names of the arguments of a call that is not known.
-const RAW: [&str; MAX_ARGS] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
+pub(super) const RAW: [&str; MAX_ARGS] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
 
 /// The arguments of a call by name, in the order of the registers. Serialises to a JSON object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -170,7 +170,7 @@ fn named(names: Names, register: u64) -> Option<&'static str> {
 }
 
 /// The kind of a protocol number in an address family.
-fn protocol(domain: u64) -> Kind {
+pub(super) fn protocol(domain: u64) -> Kind {
     match domain as u32 {
         2 | 10 => INET_PROTOCOL,
         16 => NETLINK_PROTOCOL,
@@ -181,7 +181,7 @@ fn protocol(domain: u64) -> Kind {
 }
 
 /// The kind of a socket option at a level.
-fn option(level: u64) -> Kind {
+pub(super) fn option(level: u64) -> Kind {
     match level as u32 {
         0 => IP_OPTION,
         1 => SOCKET_OPTION,
@@ -192,7 +192,7 @@ fn option(level: u64) -> Kind {
 }
 
 /// The kind of the argument that a `fcntl` command takes, if it takes one.
-fn fcntl_argument(cmd: u64) -> Option<Kind> {
+pub(super) fn fcntl_argument(cmd: u64) -> Option<Kind> {
     match cmd as u32 {
         // F_GETFD, F_GETFL, F_GETOWN, F_GETSIG, F_GETLEASE, F_CREATED_QUERY, F_GETPIPE_SZ, F_GET_SEALS.
         1 | 3 | 9 | 11 | 1025 | 1028 | 1032 | 1034 => None,

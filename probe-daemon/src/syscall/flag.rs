@@ -27,6 +27,12 @@ pub fn signal_name(signal: i32) -> Option<Cow<'static, str>> {
     }
 }
 
+/// The number of a signal by its name.
+pub(super) fn signal_number(name: &str) -> Option<i32> {
+    let all = 0..=SIGRTMAX;
+    all.into_iter().find(|number| signal_name(*number).is_some_and(|known| known == name))
+}
+
 impl Flags {
     /// The bits of a register that belong to the argument.
     fn bits(&self, register: u64) -> u64 {

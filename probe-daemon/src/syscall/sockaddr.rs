@@ -97,6 +97,33 @@ impl SockAddr {
         })
     }
 
+    /// The address as the kernel takes it: the inverse of [`SockAddr::parse`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (family, data) = match self {
+            Self::Ip(SocketAddr::V4(addr)) => {
+                (AF_INET, [&addr.port().to_be_bytes()[..], &addr.ip().octets(), &[0; 8]].concat())
+            }
+            Self::Ip(SocketAddr::V6(addr)) => {
+                let (port, scope) = (addr.port().to_be_bytes(), addr.scope_id().to_ne_bytes());
+                (AF_INET6, [&port[..], &addr.flowinfo().to_be_bytes(), &addr.ip().octets(), &scope].concat())
+            }
+            Self::Unix(UnixName::Unnamed) => (AF_UNIX, Vec::new()),
+            Self::Unix(UnixName::Path(path)) => (AF_UNIX, path.clone()),
+            Self::Unix(UnixName::Abstract(name)) => (AF_UNIX, [&[0][..], name].concat()),
+            Self::Netlink { pid, groups } => {
+                (AF_NETLINK, [&[0; 2][..], &pid.to_ne_bytes(), &groups.to_ne_bytes()].concat())
+            }
+            Self::Packet { ifindex, protocol } => {
+                (AF_PACKET, [&protocol.to_be_bytes()[..], &ifindex.to_ne_bytes()].concat())
+            }
+            Self::Vsock { cid, port } => {
+                (AF_VSOCK, [&[0; 2][..], &port.to_ne_bytes(), &cid.to_ne_bytes()].concat())
+            }
+            Self::Other { family, data } => (*family, data.clone()),
+        };
+        [&family.to_ne_bytes()[..], &data].concat()
+    }
+
     /// The IP address, an IPv4 address mapped into IPv6 as IPv4.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {

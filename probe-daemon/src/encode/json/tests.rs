@@ -36,7 +36,9 @@ fn encoded_as(event: Event, occurrences: u64, window: Duration) -> Document {
     let record = sample::record(&folded);
     let bytes = Json::new(&host()).encode(&record);
     assert!(!bytes.contains(&b'\n'));
-    serde_json::from_slice(&bytes).unwrap()
+    let document = serde_json::from_slice(&bytes).unwrap();
+    schema::check(&document);
+    document
 }
 
 #[test]
@@ -220,6 +222,16 @@ fn a3_severities_have_the_numbers_of_the_standard() {
     assert_eq!(numbers, [("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)]);
 }
 
+#[test]
+fn the_addresses_of_the_host_are_a_list() {
+    let folded = sample::folded(Event::Call(event(&ring_record(3, 9, b"sh", [9, 0, 0, 0, 0, 0], &[]))));
+    let host = Resource { addresses: vec!["192.0.2.1".to_owned(), "2001:db8::1".to_owned()], ..host() };
+    let bytes = Json::new(&host).encode(&sample::record(&folded));
+    let document: Document = serde_json::from_slice(&bytes).unwrap();
+    schema::check(&document);
+    assert_eq!(document["Resource"]["host.ip"], serde_json::json!(["192.0.2.1", "2001:db8::1"]));
+}
+
 proptest! {
     #[test]
     fn any_event_makes_strict_json_with_no_key_twice(
@@ -246,6 +258,7 @@ proptest! {
         prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
         let bytes = Json::new(&host()).encode(&record);
         let parsed: Document = serde_json::from_slice(&bytes).unwrap();
+        schema::check(&parsed);
         prop_assert_eq!(&parsed["Attributes"]["process.pid"], 4242);
         prop_assert!(bytes.iter().all(|byte| *byte >= 0x20));
     }

@@ -22,7 +22,11 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use super::advice::Adviser;
-use crate::{encode::Form, meter::SinkMeter, sink::Encoded};
+use crate::{
+    encode::Form,
+    meter::SinkMeter,
+    sink::{Encoded, Mark},
+};
 
 /// A producer that has messages and a connection, and no acknowledgement for this time, is stuck.
 const STUCK: Duration = Duration::from_secs(60);
@@ -199,7 +203,7 @@ impl ProducerContext for Reports {
             Err((error, message)) => {
                 let Stub { number, event_name, form, occurrences } = *stub;
                 let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
-                let record = Encoded { bytes, event_name, form, occurrences };
+                let record = Encoded { bytes, event_name, mark: Mark::default(), form, occurrences };
                 let why = error.rdkafka_error_code().unwrap_or(Code::Unknown);
                 state.returned().push(Returned { ticket: Ticket { number, record }, why });
                 // What comes back is sent again by a new producer, with all that was behind it: so order is kept.

@@ -10,7 +10,11 @@ use rdkafka::{
 };
 
 use super::*;
-use crate::{encode::json, meter::Meter, sink};
+use crate::{
+    encode::json,
+    meter::Meter,
+    sink::{self, Mark},
+};
 
 fn config(brokers: String) -> Config {
     let mut config = Config::default();
@@ -22,7 +26,13 @@ fn config(brokers: String) -> Config {
 fn record(number: u64, size: usize) -> Encoded {
     let body = "b".repeat(size);
     let text = format!(r#"{{"Body":"{body}","Attributes":{{"log.record.uid":"{number}"}}}}"#);
-    Encoded { bytes: Bytes::from(text), event_name: "x", form: &json::FORM, occurrences: 1 }
+    Encoded {
+        bytes: Bytes::from(text),
+        event_name: "x",
+        mark: Mark::default(),
+        form: &json::FORM,
+        occurrences: 1,
+    }
 }
 
 fn sink(config: &Config, meter: &Arc<SinkMeter>) -> KafkaSink {
