@@ -31,6 +31,7 @@ pub mod run;
 pub mod severity;
 pub mod sink;
 pub mod source;
+pub mod spool;
 pub mod symbols;
 pub mod syscall;
 mod victim;
