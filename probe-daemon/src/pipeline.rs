@@ -3,7 +3,7 @@
 //! In: batches from the sources. Out: each record, encoded once, offered to each queue. It ends when all sources
 //! have closed their end, and closes the queues by dropping them.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use probe_common::io_uring_slot;
 use tokio::sync::{mpsc, watch};
@@ -64,8 +64,8 @@ impl Route {
     fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
-                let (event_name, form) = (record.said.event_name, self.form);
-                let record = Encoded { bytes, event_name, form, occurrences };
+                let (event_name, form) = (record.said.event_name.into(), Cow::Borrowed(self.form));
+                let record = Encoded { bytes, event_name, form, occurrences, sequence: 0 };
                 self.queues.iter().for_each(|queue| queue.offer(record.clone()));
             }
             Err(error) => {

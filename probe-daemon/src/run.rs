@@ -94,7 +94,7 @@ pub async fn run(
         }
         match channel {
             Channel::Kafka => {
-                let kafka = KafkaSink::new(config, resource.host_id.clone(), deadline.clone(), meter);
+                let kafka = KafkaSink::new(config, resource.host_id.clone(), 0, deadline.clone(), meter);
                 sinks.spawn(sink::drive(kafka.map_err(StartError::Kafka)?, records))
             }
             Channel::Logs => {
@@ -188,7 +188,7 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
 /// Whether two configurations differ in families and rules at most, which a running daemon can change.
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
-        let Config { global, probe, event, kafka, logs, stdout, foreign: _ } = config.clone();
+        let Config { global, probe, event, kafka, spool, logs, stdout, foreign: _ } = config.clone();
         let event = (
             event.out_channel,
             event.kafka_topic,
@@ -198,8 +198,9 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.fold_entries,
             event.command_line,
             event.catalogue,
+            event.state_dir,
         );
-        (global, probe, event, kafka, logs, stdout)
+        (global, probe, event, kafka, spool, logs, stdout)
     };
     flow(old) == flow(new)
 }

@@ -130,8 +130,6 @@ impl Spool {
             let segment = Segment::create(dir, last + 1, (last, found.totals))?;
             spool.segments.push_back(segment);
         }
-        let newest = spool.segments.len() - 1;
-        spool.segments.iter_mut().take(newest).for_each(|segment| segment.file = None);
         spool.gone = spool.position.number;
         spool.tidy()?;
         Ok((spool, found))
@@ -308,7 +306,7 @@ impl Spool {
                 files.push(Arc::clone(file));
             }
             if index < newest {
-                segment.file = None;
+                segment.close();
             }
         }
         // A new file is not there before its folder is.

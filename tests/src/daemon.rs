@@ -85,7 +85,12 @@ impl Daemon {
     /// Starts the daemon with a configuration file and waits until it captures.
     pub fn start(config: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary()?);
-        command.arg("--config").arg(config).args(arguments).stdout(Stdio::null());
+        command.arg("--config").arg(config);
+        // What outlives one test is not to be found by another.
+        if let Some(dir) = config.parent() {
+            command.arg("--set").arg(format!("event.state_dir={}", dir.join("state").display()));
+        }
+        command.args(arguments).stdout(Stdio::null());
         let mut daemon = Self::spawn(&mut command)?;
         daemon.wait_for_log("capturing", wait::PATIENCE)?;
         Ok(daemon)

@@ -5,6 +5,8 @@
 
 mod cut;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::{RawValue, to_raw_value};
@@ -18,7 +20,11 @@ use crate::{
 const CAPACITY: usize = 4096;
 
 /// What it is called.
-pub const FORM: Form = Form { name: "json", content_type: "application/json", cut: Some(cut::cut) };
+pub static FORM: Form = Form {
+    name: Cow::Borrowed("json"),
+    content_type: Cow::Borrowed("application/json"),
+    cut: Some(cut::cut),
+};
 
 /// Encodes records of one host.
 pub struct Json {

@@ -26,6 +26,10 @@ impl<'a> Finder<'a> {
         let mut finder = Finder { position, last: 0, totals, found: Found::default() };
         let mut segments = Vec::new();
         for (_, path) in Segment::list(dir)? {
+            // Only the newest stays open.
+            if let Some(before) = segments.last_mut() {
+                Segment::close(before);
+            }
             segments.push(finder.segment(&path)?);
         }
         let Finder { last, totals, mut found, .. } = finder;

@@ -78,6 +78,11 @@ impl Segment {
         }
     }
 
+    /// Closes the file until it is read.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+
     /// Takes all records out and says which totals hold now.
     pub fn empty(&mut self, totals: Totals) -> io::Result<()> {
         let file = self.open()?;
