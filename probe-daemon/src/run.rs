@@ -14,6 +14,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use probe_common::Kind;
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
@@ -95,7 +96,9 @@ pub async fn run(
         match channel {
             Channel::Kafka => {
                 let kafka = KafkaSink::new(config, resource.host_id.clone(), 0, deadline.clone(), meter);
-                sinks.spawn(sink::drive(kafka.map_err(StartError::Kafka)?, records))
+                let driver = sink::drive(kafka.map_err(StartError::Kafka)?, records);
+                // It writes to the disk, for which nobody else is to wait: so it has a thread of its own.
+                sinks.spawn_blocking(move || Handle::current().block_on(driver))
             }
             Channel::Logs => {
                 let dir = &config.logs.event_dir;

@@ -56,6 +56,8 @@ impl Json {
     pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
         let mut bytes = Vec::with_capacity(CAPACITY);
         serde_json::to_writer(&mut bytes, &Record { record, encoder: self })?;
+        // It may wait for long, with many others.
+        bytes.shrink_to_fit();
         Ok(bytes.into())
     }
 }

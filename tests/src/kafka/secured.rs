@@ -118,6 +118,7 @@ impl Secured {
                 ("EXPIRED", "SSL"),
                 ("ELSEWHERE", "SSL"),
             ],
+            advertised: None,
             properties,
             scram: users.concat(),
         };

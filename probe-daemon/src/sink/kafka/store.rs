@@ -1,5 +1,6 @@
 //! The spool as the Kafka sink uses it. In: records. Out: records on disk, for as long as the disk takes them; one error
-//! when it does not any more, and a line when it does again.
+//! when it does not any more, and a line when it does again. It waits for the disk where it writes and reads; the sink's
+//! thread is its own.
 
 use std::{
     fs::File,
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -107,7 +108,7 @@ impl Store {
     pub fn ready(&mut self, first: Option<u64>) -> bool {
         let due = self.retry.is_none_or(|when| when <= Instant::now());
         if self.mode != SpoolMode::Off && self.spool.is_none() && due {
-            block_in_place(|| self.open(first));
+            self.open(first);
         }
         self.spool.is_some() && due
     }
@@ -120,7 +121,7 @@ impl Store {
     /// Writes records; false where the disk does not take them.
     pub fn append<'e>(&mut self, entries: impl Iterator<Item = Entry<'e>>, known: bool) -> bool {
         let Some(spool) = &mut self.spool else { return false };
-        match block_in_place(|| spool.append(entries, known)) {
+        match spool.append(entries, known) {
             Ok(()) => self.well(),
             Err(error) => self.trouble(&error, RETRY),
         }
@@ -136,7 +137,7 @@ impl Store {
     /// Reads so many bytes of it.
     pub fn read(&mut self, most: usize, take: impl FnMut(Entry<'_>)) {
         let Some(spool) = &mut self.spool else { return };
-        if let Err(error) = block_in_place(|| spool.read(most, take)) {
+        if let Err(error) = spool.read(most, take) {
             error!(%error, "records are lost: a part of the spool cannot be read");
         }
         self.account();
@@ -145,7 +146,7 @@ impl Store {
     /// Notes that all up to this number is done with.
     pub fn acknowledge(&mut self, number: u64, totals: Totals) {
         let Some(spool) = &mut self.spool else { return };
-        match block_in_place(|| spool.acknowledge(number, totals)) {
+        match spool.acknowledge(number, totals) {
             Ok(()) => self.full &= spool.unread().records > 0,
             Err(error) => self.trouble(&error, RETRY),
         }

@@ -149,12 +149,12 @@ fn a_broker_that_is_killed_and_comes_back_with_its_state() -> Result<()> {
 #[test]
 fn a_broker_that_is_away_for_longer_than_messages_live_and_answers_late() -> Result<()> {
     let shared = Shared::get()?;
-    let keys = "[kafka.librdkafka]\n\"message.timeout.ms\" = \"1500\"\n";
+    let keys = "[kafka.librdkafka]\n\"message.timeout.ms\" = \"3000\"\n";
     let mut sent = shared.through_proxy("timeout", keys)?;
     sent.fail(10)?;
     sent.arrive()?;
-    shared.still_for(Duration::from_secs(4), || sent.fail(40))?;
-    shared.proxy.delay(Duration::from_millis(700));
+    shared.still_for(Duration::from_secs(6), || sent.fail(40))?;
+    shared.proxy.delay(Duration::from_millis(300));
     sent.fail(20)?;
     sent.arrive()?;
     shared.proxy.delay(Duration::ZERO);
@@ -259,7 +259,8 @@ fn past_the_bound_of_the_spool_the_oldest_go_and_are_counted() -> Result<()> {
 #[test]
 fn memory_stays_within_its_bound_while_the_broker_stands_still() -> Result<()> {
     let shared = Shared::get()?;
-    let mut sent = shared.direct("bound", "")?;
+    // They have some 2.5 KB each.
+    let mut sent = shared.direct("bound", "[spool]\nmax_bytes = 1073741824\n")?;
     shared.kafka.freeze(true)?;
     flood(10, 200_000)?;
     sent.spooled()?;
