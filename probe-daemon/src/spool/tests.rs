@@ -239,7 +239,8 @@ proptest! {
             .collect();
         let (mut spool, found) = open(&dir, 1 << 20);
         let read = drain(&mut spool, 5000);
-        prop_assert_eq!(read.iter().map(|record| record.number).collect::<Vec<_>>(), expected.clone());
+        let got: Vec<u64> = read.iter().map(|record| record.number).collect();
+        prop_assert_eq!(&got, &expected);
         prop_assert!(read.iter().all(|record| records[record.number as usize - 1] == *record));
         prop_assert_eq!(found.waiting.records, expected.len() as u64);
         let missing = (records.len() - acknowledged - expected.len()) as u64;
