@@ -134,8 +134,10 @@ impl Sent {
         let resumed = ledger.of_sink("kafka", "resumed")? as usize;
         let made = ledger.of("records")? as usize + resumed;
         ensure!(made >= self.pids.len(), "{made} records of {} failures", self.pids.len());
-        let whole = if resumed > 0 { unique + lost >= made } else { unique + lost == made };
-        ensure!(whole, "{unique} in the topic and {lost} lost of {made} records");
+        let kept = ledger.of_sink("kafka", "kept")? as usize;
+        let sum = unique + lost + kept;
+        let whole = if resumed > 0 { sum >= made } else { sum == made };
+        ensure!(whole, "{unique} in the topic, {lost} lost and {kept} kept of {made} records");
         ordered(&self.reader)?;
         Ok((ended, ledger, self.reader))
     }
@@ -144,7 +146,8 @@ impl Sent {
     pub fn finish_whole(mut self) -> Result<Ended> {
         self.arrive()?;
         let (ended, ledger, _) = self.finish()?;
-        ensure!(ledger.lost() == 0, "something was lost: {ledger:?}");
+        let kept = ledger.of_sink("kafka", "kept")?;
+        ensure!(ledger.lost() == 0 && kept == 0, "something was lost or kept: {ledger:?}");
         Ok(ended)
     }
 }
