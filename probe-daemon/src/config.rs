@@ -23,7 +23,8 @@ mod toml;
 mod tree;
 
 pub use choice::{
-    Action, Channel, CheckType, Compression, Encoding, LogLevel, OnOff, SaslMechanism, Severity, Switch,
+    Action, Channel, CheckType, Compression, Encoding, LogLevel, OnOff, SaslMechanism, Severity, SpoolMode,
+    Switch,
 };
 pub use docs::docs;
 pub use error::{ConfigError, ConfigErrors, Spanned};
@@ -70,6 +71,8 @@ section! {
         pub containers: Containers = Containers::default(), Nested::<Containers>(PhantomData);
         /// How Kafka is reached.
         pub kafka: Kafka = Kafka::default(), Nested::<Kafka>(PhantomData);
+        /// Where records wait for Kafka.
+        pub spool: Spool = Spool::default(), Nested::<Spool>(PhantomData);
         /// Where the channel "logs" writes.
         pub logs: Logs = Logs::default(), Nested::<Logs>(PhantomData);
         /// What the channel "stdout" writes.
@@ -139,8 +142,8 @@ section! {
         /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`
         /// tells how. Left out: what is built in.
         pub catalogue: Option<PathBuf> = None, Maybe(AbsolutePath);
-        /// Where the daemon keeps what the next one needs: the number of the next record, and losses that it could not
-        /// tell of.
+        /// Folder of what outlives a restart of the daemon: the number of the next record, losses that it could not tell of,
+        /// and the spool.
         pub state_dir: PathBuf = PathBuf::from("/var/lib/gala-gopher/event"), AbsolutePath;
         /// Failed system calls.
         pub syscall: SyscallEvents = SyscallEvents::default(), Nested::<SyscallEvents>(PhantomData);
@@ -307,10 +310,11 @@ section! {
         pub batch_num_messages: u64 = 10_000, Whole(1..=1_000_000);
         /// How requests are compressed.
         pub compression_codec: Compression = Compression::Zstd, one_of::<Compression>();
-        /// The most messages that wait for the broker.
+        /// The most messages in memory that the broker has not acknowledged; the others wait in the spool.
         pub queue_buffering_max_messages: u64 = 20_000, Whole(1..=10_000_000);
-        /// The most kibibytes that wait for the broker.
-        pub queue_buffering_max_kbytes: u64 = 32_768, Whole(1..=2_097_151);
+        /// The most kibibytes that these messages have; half a kibibyte each is added for what else they take. They are
+        /// in memory twice, here and in librdkafka.
+        pub queue_buffering_max_kbytes: u64 = 8_192, Whole(1..=2_097_151);
         /// How many milliseconds a message may wait for others to share its request.
         pub queue_buffering_max_ms: u64 = 50, Whole(0..=900_000);
         /// Whether the topic is created where it is missing, with the brokers' own defaults for partitions and
@@ -344,6 +348,20 @@ section! {
     }
     others ["kafka_topic", "switch"];
     check credentials;
+}
+
+section! {
+    /// Records on disk that Kafka has not acknowledged: they outlive an outage and a restart of the daemon.
+    pub struct Spool {
+        /// `"always"` writes each record before it is sent, so that none is lost where the daemon is killed;
+        /// `"outage"` only what Kafka does not acknowledge within a second, or what finds no room in memory; `"off"`
+        /// nothing, so that an outage costs what finds no room in memory, and a stop during it all the rest.
+        pub mode: SpoolMode = SpoolMode::Always, one_of::<SpoolMode>();
+        /// Bytes on disk at most. Beyond that the oldest records go, counted as lost at the hop `spool`.
+        pub max_bytes: u64 = 268_435_456, Whole(1_048_576..=1_099_511_627_776);
+        /// Folder of the files; left out: `spool` below `event.state_dir`. Each daemon needs its own.
+        pub dir: Option<PathBuf> = None, Maybe(AbsolutePath);
+    }
 }
 
 impl Config {
@@ -394,6 +412,11 @@ impl Config {
             reader.errors.push(if error.file.is_empty() { at_key } else { error });
         }
         ConfigErrors::or(reader.errors, config)
+    }
+
+    /// Where the spool is.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.spool.dir.clone().unwrap_or_else(|| self.event.state_dir.join("spool"))
     }
 
     /// The form of a record in one channel.

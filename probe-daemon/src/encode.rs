@@ -3,6 +3,8 @@
 //! In: a [`LogRecord`]. Out: one document a record, without a newline inside or at its end where the form is a text.
 //! Every form tells of the same record; `gala` has room for less.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::{
@@ -29,12 +31,12 @@ pub type Repeat = fn(&[u8], u64, u64) -> Option<Bytes>;
 
 /// What an encoding is called where its documents go, and what can be done with a document without the record that
 /// it was made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Form {
     /// As in the configuration; the header `gg.encoding` of a Kafka message.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The media type; the header `content-type`.
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     /// Left out where documents of this encoding cannot be cut.
     pub cut: Option<Cut>,
     /// Left out where documents of this encoding have no place for it.
@@ -44,7 +46,21 @@ pub struct Form {
 impl Form {
     /// A form whose documents cannot be cut.
     const fn whole(name: &'static str, content_type: &'static str) -> Self {
-        Self { name, content_type, cut: None, repeat: None }
+        Self { name: Cow::Borrowed(name), content_type: Cow::Borrowed(content_type), cut: None, repeat: None }
+    }
+
+    /// The form of a document that another run has encoded, maybe of another version.
+    pub fn of(name: &str, content_type: &str) -> Cow<'static, Self> {
+        let known = Encoding::all().iter().map(|encoding| encoding.form());
+        match known.into_iter().find(|form| form.name == name && form.content_type == content_type) {
+            Some(form) => Cow::Borrowed(form),
+            None => Cow::Owned(Self {
+                name: Cow::Owned(name.to_owned()),
+                content_type: Cow::Owned(content_type.to_owned()),
+                cut: None,
+                repeat: None,
+            }),
+        }
     }
 }
 
@@ -90,16 +106,21 @@ impl Encoder {
     }
 }
 
+static GALA: Form = Form::whole("gala", "application/json");
+static OTLP_JSON: Form = Form::whole("otlp_json", "application/json");
+static OTLP_PROTO: Form = Form::whole("otlp_proto", "application/x-protobuf");
+static COLOR: Form = Form::whole("color", "text/plain; charset=utf-8");
+
 impl Encoding {
     /// What it is called where its documents go.
     pub fn form(self) -> &'static Form {
         match self {
             Self::Json => &json::FORM,
-            Self::Gala => &const { Form::whole("gala", "application/json") },
-            Self::OtlpJson => &const { Form::whole("otlp_json", "application/json") },
-            Self::OtlpProto => &const { Form::whole("otlp_proto", "application/x-protobuf") },
+            Self::Gala => &GALA,
+            Self::OtlpJson => &OTLP_JSON,
+            Self::OtlpProto => &OTLP_PROTO,
             Self::Text => &text::FORM,
-            Self::Color => &const { Form::whole("color", "text/plain; charset=utf-8") },
+            Self::Color => &COLOR,
         }
     }
 

@@ -35,6 +35,7 @@ pub mod run;
 pub mod severity;
 pub mod sink;
 pub mod source;
+pub mod spool;
 pub mod state;
 pub mod symbols;
 pub mod syscall;

@@ -4,7 +4,8 @@
 //! which adds up at the end of a run, in events:
 //! matched = sent to the ring + folded in the kernel + lost in the ring;
 //! sent = received; received + folded = malformed + lost before the pipeline + dismissed + events in records;
-//! and for each sink events in records = delivered + filtered + lost in its queue + lost in delivery.
+//! and for each sink events in records + resumed from its spool = delivered + filtered + lost in its queue, in delivery or
+//! in its spool + kept in its spool.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -85,6 +86,12 @@ pub struct SinkMeter {
     pub lost_queue: Count,
     /// Events lost because the sink took their record and could not deliver it.
     pub lost_delivery: Count,
+    /// Events lost because the sink's spool had no more room, or was damaged.
+    pub lost_spool: Count,
+    /// Events of records that an earlier run left in the spool.
+    pub resumed: Count,
+    /// Events of records that this run leaves there.
+    pub kept: Count,
 }
 
 impl SinkMeter {
@@ -119,6 +126,7 @@ impl Meter {
         for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             losses.push(total("queue", Of::Sink(sink.name), sink.lost_queue.get()));
             losses.push(total("delivery", Of::Sink(sink.name), sink.lost_delivery.get()));
+            losses.push(total("spool", Of::Sink(sink.name), sink.lost_spool.get()));
         }
         losses
     }
@@ -128,10 +136,10 @@ impl Meter {
         let events = self.events.get();
         let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |sink: &SinkMeter| {
-            let lost = sink.lost_queue.get() + sink.lost_delivery.get();
+            let lost = sink.lost_queue.get() + sink.lost_delivery.get() + sink.lost_spool.get();
             sink.delivered_events.get() + sink.filtered.get() + lost
         };
-        sinks.iter().all(|sink| known(sink) >= events)
+        sinks.iter().all(|sink| known(sink) >= events + sink.resumed.get())
     }
 
     /// The totals so far.
@@ -179,6 +187,9 @@ impl Meter {
                 filtered = sink.filtered.get(),
                 lost_queue = sink.lost_queue.get(),
                 lost_delivery = sink.lost_delivery.get(),
+                lost_spool = sink.lost_spool.get(),
+                resumed = sink.resumed.get(),
+                kept = sink.kept.get(),
                 "ledger"
             );
         }

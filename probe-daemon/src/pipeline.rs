@@ -4,6 +4,7 @@
 //! have closed their end, and closes the queues by dropping them.
 
 use std::{
+    borrow::Cow,
     hash::{BuildHasher, RandomState},
     sync::{Arc, LazyLock},
     time::Duration,
@@ -86,9 +87,11 @@ impl Route {
     pub fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
-                let (said, form) = (&record.said, self.form);
+                let said = &record.said;
                 let mark = Mark { event_id: said.event_id, told: TOLD.hash_one(said) };
-                let record = Encoded { bytes, event_name: said.event_name, mark, form, occurrences };
+                let (event_name, form) = (said.event_name.into(), Cow::Borrowed(self.form));
+                let record =
+                    Encoded { bytes, event_name, mark, form, occurrences, sequence: record.sequence };
                 self.queues.iter().for_each(|queue| queue.offer(record.clone()));
             }
             Err(error) => {

@@ -205,6 +205,8 @@ pub struct LogRecord<'a> {
     pub timestamp: u64,
     /// When the daemon saw it: nanoseconds since the Unix epoch.
     pub observed: u64,
+    /// One more than that of the record before it on this host; 0 where it has none.
+    pub sequence: u64,
     /// Name, severity and sentence.
     pub said: Said,
     /// The same for programs.
@@ -240,7 +242,7 @@ impl<'a> LogRecord<'a> {
         let (event_id, severity) = attributes.explain(event_name, resource, background.catalogue).unzip();
         let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
         let said = Said { event_name, event_id, severity, body };
-        Self { timestamp: seen.time, observed, said, attributes, resource }
+        Self { timestamp: seen.time, observed, sequence, said, attributes, resource }
     }
 
     /// The attribute of that key.

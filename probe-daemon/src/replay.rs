@@ -22,7 +22,7 @@ use ulid::Generator;
 use crate::{
     catalogue::Catalogue,
     clock::{Clock, wall_now},
-    config::Config,
+    config::{Config, SpoolMode},
     event::{Event, Observation},
     filter::Filters,
     fold::Folded,
@@ -114,7 +114,10 @@ impl Replay {
         let mut resource = line.as_ref().and_then(Line::host).unwrap_or_else(Resource::detect);
         let host_id = resource.host_id.clone();
         self.host.apply(&mut resource);
-        let outlets = run::open(config, self.filters.clone(), &resource, &deadline, &meter).await?;
+        // The spool is the running daemon's, and a replay can be repeated.
+        let mut config = config.clone();
+        config.spool.mode = SpoolMode::Off;
+        let outlets = run::open(&config, self.filters.clone(), &resource, &deadline, &meter).await?;
         let Outlets { routes, mut sinks, .. } = outlets;
         let mut maker = Maker { ids: Generator::new(), context: Context::default(), sequence: 0, host_id };
         while let Some(now) = line {

@@ -15,6 +15,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use probe_common::Kind;
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
@@ -109,8 +110,10 @@ pub async fn open(
         }
         match channel {
             Channel::Kafka => {
-                let kafka = KafkaSink::new(config, resource.host_id.clone(), deadline.clone(), meter);
-                sinks.spawn(sink::drive(kafka.map_err(StartError::Kafka)?, records))
+                let kafka = KafkaSink::new(config, resource.host_id.clone(), 0, deadline.clone(), meter);
+                let driver = sink::drive(kafka.map_err(StartError::Kafka)?, records);
+                // It writes to the disk, for which nobody else is to wait: so it has a thread of its own.
+                sinks.spawn_blocking(move || Handle::current().block_on(driver))
             }
             Channel::Logs => {
                 let dir = &config.logs.event_dir;
@@ -262,7 +265,8 @@ fn selection(config: &Config, policy: &Policy) -> Selection {
 /// change.
 fn same_flow(old: &Config, new: &Config) -> bool {
     let flow = |config: &Config| {
-        let Config { global, probe, event, containers, kafka, mut logs, mut stdout, .. } = config.clone();
+        let Config { global, probe, event, containers, kafka, spool, mut logs, mut stdout, .. } =
+            config.clone();
         for ids in [&mut logs.include, &mut logs.exclude, &mut stdout.include, &mut stdout.exclude] {
             ids.clear();
         }
@@ -278,7 +282,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.state_dir,
             event.host_ip,
         );
-        (global, probe, event, containers, kafka, logs, stdout)
+        (global, probe, event, containers, kafka, spool, logs, stdout)
     };
     flow(old) == flow(new)
 }

@@ -4,17 +4,18 @@
 //! not. A sink that is slow or away fills its own queue only: what finds it full is lost for that sink, counted.
 
 use std::{
-    sync::{Arc, OnceLock},
+    borrow::Cow,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
-    sync::{
-        mpsc::{self, error::TrySendError},
-        watch,
-    },
-    time::Instant,
+    sync::{mpsc, watch},
+    time::{self, Instant},
 };
 
 use crate::{encode::Form, filter::Filter, meter::SinkMeter};
@@ -25,6 +26,10 @@ pub mod stdout;
 
 /// Records that wait for one sink at most.
 const QUEUE: usize = 16 * 1024;
+/// Bytes that they have at most, all together.
+const QUEUE_BYTES: usize = 8 << 20;
+/// Pause before a full queue is looked at again by somebody who waits for it.
+const READY_PAUSE: Duration = Duration::from_millis(1);
 /// Records that a sink is given at once.
 const BATCH: usize = 512;
 
@@ -34,13 +39,22 @@ pub struct Encoded {
     /// The document, without a trailing newline.
     pub bytes: Bytes,
     /// What kind of event it is; a header of the Kafka record.
-    pub event_name: &'static str,
+    pub event_name: Cow<'static, str>,
     /// What filters go by.
     pub mark: Mark,
     /// What the document is.
-    pub form: &'static Form,
+    pub form: Cow<'static, Form>,
     /// Events that it stands for.
     pub occurrences: u64,
+    /// Its number in the host's stream; 0 where it has none.
+    pub sequence: u64,
+}
+
+impl Encoded {
+    /// Bytes of memory that it takes.
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.bytes.len()
+    }
 }
 
 /// What a record tells, as far as filters ask.
@@ -97,15 +111,34 @@ pub trait Sink: Send + 'static {
 /// The pipeline's end of a sink's queue.
 pub struct Queue {
     records: mpsc::Sender<Encoded>,
+    /// Bytes in the queue.
+    bytes: Arc<AtomicUsize>,
     meter: Arc<SinkMeter>,
     filter: Option<watch::Receiver<Filter>>,
 }
 
+/// The sink's end of its queue.
+pub struct Records {
+    records: mpsc::Receiver<Encoded>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Records {
+    /// Takes some, or none where the pipeline has closed its end.
+    async fn take(&mut self, batch: &mut Vec<Encoded>) -> usize {
+        let count = self.records.recv_many(batch, BATCH).await;
+        self.bytes.fetch_sub(batch.iter().map(Encoded::size).sum(), Ordering::Relaxed);
+        count
+    }
+}
+
 impl Queue {
     /// A queue, and the end that [`drive`] takes.
-    pub fn new(meter: Arc<SinkMeter>) -> (Self, mpsc::Receiver<Encoded>) {
-        let (records, receiver) = mpsc::channel(QUEUE);
-        (Self { records, meter, filter: None }, receiver)
+    pub fn new(meter: Arc<SinkMeter>) -> (Self, Records) {
+        let (sender, records) = mpsc::channel(QUEUE);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let queue = Self { records: sender, bytes: Arc::clone(&bytes), meter, filter: None };
+        (queue, Records { records, bytes })
     }
 
     /// From now on takes only what passes the filter, as it is at the time; the rest is counted.
@@ -113,9 +146,15 @@ impl Queue {
         Self { filter: Some(filter), ..self }
     }
 
+    /// Whether something waits in it.
+    #[cfg(test)]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether there is room for a few more records.
     pub fn has_room(&self) -> bool {
-        self.records.capacity() >= QUEUE / 16
+        self.records.capacity() >= QUEUE / 16 && self.bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 16 * 15
     }
 
     /// Counts a record that has no form for the sink as lost.
@@ -123,9 +162,11 @@ impl Queue {
         self.meter.lost_queue.add(occurrences);
     }
 
-    /// Waits until there is room for a record, or the sink has ended.
+    /// Waits until there is room for a few more records, or the sink has ended.
     pub async fn ready(&self) {
-        drop(self.records.reserve().await);
+        while !self.has_room() && !self.records.is_closed() {
+            time::sleep(READY_PAUSE).await;
+        }
     }
 
     /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
@@ -133,19 +174,23 @@ impl Queue {
         if self.filter.as_ref().is_some_and(|filter| !filter.borrow().passes(record.mark.event_id)) {
             return self.meter.filtered.add(record.occurrences);
         }
-        if let Err(TrySendError::Full(record) | TrySendError::Closed(record)) = self.records.try_send(record)
-        {
-            self.meter.lost_queue.add(record.occurrences);
+        let (size, occurrences) = (record.size(), record.occurrences);
+        // Only the pipeline adds, so nothing can come in between.
+        let room = self.bytes.load(Ordering::Relaxed) + size <= QUEUE_BYTES;
+        self.bytes.fetch_add(size, Ordering::Relaxed);
+        if !room || self.records.try_send(record).is_err() {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.meter.lost_queue.add(occurrences);
         }
     }
 }
 
 /// Feeds a sink from its queue until the pipeline has closed it, then closes the sink.
-pub async fn drive(mut sink: impl Sink, mut records: mpsc::Receiver<Encoded>) {
+pub async fn drive(mut sink: impl Sink, mut records: Records) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
-            count = records.recv_many(&mut batch, BATCH) => {
+            count = records.take(&mut batch) => {
                 if count == 0 {
                     break;
                 }

@@ -3,6 +3,7 @@
 
 pub mod certificate;
 mod client;
+pub mod proxy;
 pub mod secured;
 
 pub use client::Reader;
@@ -38,6 +39,8 @@ pub struct Kafka {
 pub struct Setup {
     /// Names and security protocols of further listeners.
     pub listeners: Vec<(&'static str, &'static str)>,
+    /// The port that clients of a listener are sent to, where it is not its own.
+    pub advertised: Option<(&'static str, u16)>,
     /// Lines of `server.properties`, which win.
     pub properties: String,
     /// Users of SCRAM, as `kafka-storage format --add-scram` takes them.
@@ -86,11 +89,14 @@ impl Kafka {
         let mut listeners = Vec::new();
         let (mut more, mut protocols) = (String::new(), String::new());
         let mut bound = Vec::new();
+        let mut advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}");
         for (name, protocol) in &setup.listeners {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let port = listener.local_addr()?.port();
             more.push_str(&format!(",{name}://127.0.0.1:{port}"));
             protocols.push_str(&format!(",{name}:{protocol}"));
+            let told = setup.advertised.filter(|(other, _)| other == name).map_or(port, |(_, port)| port);
+            advertised.push_str(&format!(",{name}://127.0.0.1:{told}"));
             listeners.push(((*name).to_owned(), port));
             bound.push(listener);
         }
@@ -98,7 +104,7 @@ impl Kafka {
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{more}\n{advertised}\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              controller.listener.names=CONTROLLER\nlog.dirs={}\n\
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
@@ -164,6 +170,22 @@ impl Kafka {
             wait::until("the end of Kafka", wait::PATIENCE, || Ok(server.try_wait()?))?;
         }
         Ok(())
+    }
+
+    /// Kills the broker, which keeps its data.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut server) = self.server.take() {
+            server.kill()?;
+            server.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Has the broker stand still, or go on.
+    pub fn freeze(&self, still: bool) -> Result<()> {
+        let server = self.server.as_ref().context("Kafka does not run")?;
+        let signal = if still { Signal::STOP } else { Signal::CONT };
+        Ok(kill_process(Pid::from_child(server), signal)?)
     }
 
     /// The address that clients start from.

@@ -85,13 +85,12 @@ impl Ledger {
         )?;
         anyhow::ensure!(!self.sinks.is_empty(), "the ledger names no sink");
         for sink in self.sinks.keys() {
-            let sum = self.of_sink(sink, "delivered_events")?
-                + self.of_sink(sink, "filtered")?
-                + self.of_sink(sink, "lost_queue")?
-                + self.of_sink(sink, "lost_delivery")?;
+            let figures =
+                ["delivered_events", "filtered", "lost_queue", "lost_delivery", "lost_spool", "kept"];
+            let sum = figures.iter().map(|name| self.of_sink(sink, name)).sum::<Result<u64>>()?;
             equal(
-                &format!("events = delivered_events + filtered + lost_queue + lost_delivery of {sink}"),
-                self.of("events")?,
+                &format!("events + resumed = {} of {sink}", figures.join(" + ")),
+                self.of("events")? + self.of_sink(sink, "resumed")?,
                 sum,
             )?;
         }

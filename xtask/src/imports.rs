@@ -75,6 +75,11 @@ const RULES: &[Rule] = &[
         because: "names and numbers of the kernel's interface depend on nothing of ours",
     },
     Rule {
+        from: "spool",
+        never: &["source", "sink", "encode", "record", "event", "pipeline", "run", "config", "meter"],
+        because: "it keeps bytes for whoever asks, and is tested without any of them",
+    },
+    Rule {
         from: "meter",
         never: &["source", "sink", "encode", "record", "event", "pipeline", "run"],
         because: "counters are written by every stage and know none",

@@ -51,6 +51,18 @@ choice! {
 }
 
 choice! {
+    /// When records are written to disk.
+    pub enum SpoolMode("a mode of the spool") {
+        /// Each, before it is sent.
+        Always = "always",
+        /// While Kafka does not answer.
+        Outage = "outage",
+        /// Never.
+        Off = "off",
+    }
+}
+
+choice! {
     /// Where records go.
     pub enum Channel("a channel") {
         /// A topic of Kafka.

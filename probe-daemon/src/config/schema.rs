@@ -185,6 +185,11 @@ macro_rules! choice {
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $text, )* }
             }
+
+            /// All that there are.
+            pub fn all() -> &'static [Self] {
+                &[$( Self::$variant, )*]
+            }
         }
 
         impl $crate::config::kind::Choice for $name {

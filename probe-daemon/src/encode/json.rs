@@ -22,9 +22,9 @@ use crate::{
 const CAPACITY: usize = 4096;
 
 /// What it is called.
-pub const FORM: Form = Form {
-    name: "json",
-    content_type: "application/json",
+pub static FORM: Form = Form {
+    name: Cow::Borrowed("json"),
+    content_type: Cow::Borrowed("application/json"),
     cut: Some(cut::cut),
     repeat: Some(repeat::repeat),
 };
@@ -77,6 +77,8 @@ impl Json {
         attributes(out.key("Attributes"), &record.attributes.list);
         text(out.key("Body"), &record.said.body);
         out.end();
+        // It may wait for long, with many others.
+        bytes.shrink_to_fit();
         bytes.into()
     }
 

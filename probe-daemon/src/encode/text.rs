@@ -5,14 +5,20 @@
 
 use std::fmt::Write as _;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{encode::Form, errno, record::LogRecord, severity::Severity};
 
 /// What the plain form is called.
-pub const FORM: Form =
-    Form { name: "text", content_type: "text/plain; charset=utf-8", cut: None, repeat: Some(repeat) };
+pub static FORM: Form = Form {
+    name: Cow::Borrowed("text"),
+    content_type: Cow::Borrowed("text/plain; charset=utf-8"),
+    cut: None,
+    repeat: Some(repeat),
+};
 
 /// What the plain form says in places of its own.
 const SAID: [&str; 6] = [

@@ -128,7 +128,7 @@ impl Stored {
         let mut attributes = Attributes::new(clock);
         attributes.list.extend(self.attributes.iter().map(|(key, value)| (*key, value.borrowed())));
         let (timestamp, said) = (self.timestamp, self.said.clone());
-        LogRecord { timestamp, observed, said, attributes, resource: &self.resource }
+        LogRecord { timestamp, observed, sequence: 0, said, attributes, resource: &self.resource }
     }
 }
 

@@ -113,6 +113,8 @@ fn start(cli: &Cli, address: &str, state: &Path) -> Result<Daemon> {
     for setting in [
         &format!("kafka.kafka_broker={address}"),
         "event.out_channel=kafka",
+        // It leaves nothing on the disk.
+        "spool.mode=off",
         &format!("event.kafka_topic={TOPIC}"),
         "probes.event.switch=on",
         &format!("event.state_dir={}", state.display()),

@@ -1,6 +1,6 @@
 //! A quick client for many small tests: in comes a topic, out come its messages; and topics made and removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -30,6 +30,20 @@ impl Reader {
                 // The topic is not there, or not there any more; the records tell whether that is as it should be.
                 Err(_) => break,
             }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// Takes over only the ids, of records of which there are too many to keep.
+    pub fn poll_ids(&mut self, ids: &mut HashSet<String>) -> Result<()> {
+        const KEY: &str = "\"log.record.uid\":\"";
+        let mut wait = Duration::from_millis(20);
+        while let Some(Ok(message)) = self.consumer.poll(wait) {
+            let text = std::str::from_utf8(message.payload().unwrap_or_default())?;
+            let start = text.find(KEY).context("no log.record.uid")? + KEY.len();
+            let id = text[start..].split('"').next().context("no end of log.record.uid")?;
+            ids.insert(id.to_owned());
             wait = Duration::ZERO;
         }
         Ok(())

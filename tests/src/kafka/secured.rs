@@ -35,13 +35,14 @@ pub const ROTATED: &str = "rotated";
 
 /// Ends the broker when the tests end: what is shared by all of them is dropped by none.
 #[derive(Debug)]
-struct Guard {
+pub struct Guard {
     _shell: Child,
     _pipe: ChildStdin,
 }
 
 impl Guard {
-    fn new(pid: u32) -> Result<Self> {
+    /// Ends the process with this one.
+    pub fn new(pid: u32) -> Result<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", "read -r _; kill -9 \"$0\""])
             .arg(pid.to_string())
@@ -117,6 +118,7 @@ impl Secured {
                 ("EXPIRED", "SSL"),
                 ("ELSEWHERE", "SSL"),
             ],
+            advertised: None,
             properties,
             scram: users.concat(),
         };

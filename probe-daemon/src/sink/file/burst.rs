@@ -65,7 +65,7 @@ impl Burst {
             Some(bytes) => record.bytes = bytes,
             // The configuration asks for a form that can; a document of ours that cannot is still a record.
             None => {
-                error!(form = record.form.name, repetitions, "a repetition cannot be written into its record")
+                error!(form = %record.form.name, repetitions, "a repetition cannot be written into its record")
             }
         }
         Some(record)
@@ -84,10 +84,11 @@ mod tests {
         let document = json!({"Body": told, "Attributes": {"gala_gopher.occurrences": occurrences}});
         Encoded {
             bytes: document.to_string().into(),
-            event_name: "x",
+            event_name: "x".into(),
             mark: Mark { event_id: None, told },
-            form: &FORM,
+            form: std::borrow::Cow::Borrowed(&FORM),
             occurrences,
+            sequence: 0,
         }
     }
 

@@ -1,5 +1,5 @@
-//! What librdkafka reports of one producer. In: its callbacks. Out: counts of what was delivered, and every record
-//! that was not, as a value with the reason.
+//! What librdkafka reports of one producer. In: its callbacks. Out: the numbers of the records that were delivered, and of
+//! those that were not, with the reason.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use rdkafka::{
-    ClientContext, Message,
+    ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode as Code},
     producer::{DeliveryResult, ProducerContext},
@@ -22,56 +21,35 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use super::advice::Adviser;
-use crate::{
-    encode::Form,
-    meter::SinkMeter,
-    sink::{Encoded, Mark},
-};
 
 /// A producer that has messages and a connection, and no acknowledgement for this time, is stuck.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// A record with its place in the order of the stream.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    /// The first record of this run has 1.
-    pub number: u64,
-    /// The record.
-    pub record: Encoded,
-}
-
 /// A record that Kafka did not take, and why.
 #[derive(Debug)]
 pub(super) struct Returned {
-    /// The record, as it was given.
-    pub ticket: Ticket,
+    /// Its number.
+    pub number: u64,
     /// Why it came back.
     pub why: Code,
 }
 
-/// What a message in librdkafka's queue does not hold itself.
-pub(super) struct Stub {
-    pub number: u64,
-    pub event_name: &'static str,
-    pub form: &'static Form,
-    pub occurrences: u64,
-}
-
 /// What is known of one producer, shared with its callbacks.
 pub(super) struct State {
-    meter: Arc<SinkMeter>,
     pub adviser: Arc<Adviser>,
     /// Messages without a delivery report.
     pub in_flight: AtomicUsize,
     /// Messages that were acknowledged.
     pub acknowledged: AtomicU64,
-    /// Something came back, or must be looked at; or nothing is in flight any more.
+    /// Something was acknowledged or came back, or must be looked at.
     pub news: Notify,
     /// An error was reported since the last acknowledgement.
     pub troubled: AtomicBool,
     /// The producer will deliver nothing more.
     pub broken: AtomicBool,
     returned: Mutex<Vec<Returned>>,
+    /// What was acknowledged since somebody asked.
+    taken: Mutex<Vec<u64>>,
     progress: Mutex<Progress>,
 }
 
@@ -82,9 +60,8 @@ struct Progress {
 }
 
 impl State {
-    pub fn new(meter: Arc<SinkMeter>, adviser: Arc<Adviser>) -> Self {
+    pub fn new(adviser: Arc<Adviser>) -> Self {
         Self {
-            meter,
             adviser,
             in_flight: AtomicUsize::new(0),
             acknowledged: AtomicU64::new(0),
@@ -92,6 +69,7 @@ impl State {
             troubled: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             returned: Mutex::default(),
+            taken: Mutex::default(),
             progress: Mutex::new(Progress { acknowledged: 0, since: Instant::now() }),
         }
     }
@@ -103,8 +81,17 @@ impl State {
     /// Takes what came back, in the order of the stream.
     pub fn take_returned(&self) -> Vec<Returned> {
         let mut returned = std::mem::take(&mut *self.returned());
-        returned.sort_unstable_by_key(|back| back.ticket.number);
+        returned.sort_unstable_by_key(|back| back.number);
         returned
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the numbers of what was acknowledged.
+    pub fn take_acknowledged(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.taken())
     }
 
     /// The producer is of no use any more.
@@ -188,24 +175,29 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<Stub>;
+    /// The number of the record.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, report: &DeliveryResult<'_>, stub: Box<Stub>) {
+    fn delivery(&self, report: &DeliveryResult<'_>, number: usize) {
         let state = &self.0;
+        let number = number as u64;
         match report {
             Ok(_) => {
-                state.meter.delivered(1, stub.occurrences);
+                let mut taken = state.taken();
+                taken.push(number);
+                // Whoever takes them takes all, so that only the first is news.
+                if taken.len() == 1 {
+                    state.news.notify_one();
+                }
+                drop(taken);
                 state.acknowledged.fetch_add(1, Ordering::Relaxed);
                 if state.troubled.swap(false, Ordering::AcqRel) {
                     state.adviser.all_is_well();
                 }
             }
-            Err((error, message)) => {
-                let Stub { number, event_name, form, occurrences } = *stub;
-                let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
-                let record = Encoded { bytes, event_name, mark: Mark::default(), form, occurrences };
+            Err((error, _)) => {
                 let why = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-                state.returned().push(Returned { ticket: Ticket { number, record }, why });
+                state.returned().push(Returned { number, why });
                 // What comes back is sent again by a new producer, with all that was behind it: so order is kept.
                 state.give_up();
             }

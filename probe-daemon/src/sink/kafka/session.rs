@@ -1,5 +1,5 @@
-//! One producer from its making to its end. In: records. Out: messages in librdkafka's queue; at the end, every record
-//! that is not delivered, in order.
+//! One producer from its making to its end. In: records. Out: messages in librdkafka's queue; at the end, the numbers of
+//! all that is not delivered, in order.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -12,11 +12,12 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseRecord, Producer as _, PurgeConfig, ThreadedProducer},
 };
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
+    line::Ticket,
     properties::Properties,
-    reports::{Reports, Returned, State, Stub, Ticket},
+    reports::{Reports, State},
 };
 
 /// How long delivery reports of purged messages may take.
@@ -81,18 +82,14 @@ impl Session {
     pub fn send(&self, topic: &str, key: Option<&str>, ticket: &Ticket) -> Result<(), Code> {
         let record = &ticket.record;
         let headers = OwnedHeaders::new_with_capacity(4)
-            .insert(Header { key: "content-type", value: Some(record.form.content_type) })
-            .insert(Header { key: "gg.encoding", value: Some(record.form.name) })
+            .insert(Header { key: "content-type", value: Some(&*record.form.content_type) })
+            .insert(Header { key: "gg.encoding", value: Some(&*record.form.name) })
             .insert(Header { key: "gg.schema", value: Some("1") })
-            .insert(Header { key: "gg.event", value: Some(record.event_name) });
-        let stub = Box::new(Stub {
-            number: ticket.number,
-            event_name: record.event_name,
-            form: record.form,
-            occurrences: record.occurrences,
-        });
+            .insert(Header { key: "gg.event", value: Some(&*record.event_name) });
+        // Numbers have 64 bits, and so has a pointer of every system that this runs on.
+        let number = ticket.number as usize;
         let mut message =
-            BaseRecord::<str, [u8], _>::with_opaque_to(topic, stub).payload(&record.bytes).headers(headers);
+            BaseRecord::<str, [u8], _>::with_opaque_to(topic, number).payload(&record.bytes).headers(headers);
         if let Some(key) = key {
             message = message.key(key);
         }
@@ -118,8 +115,8 @@ impl Session {
         }
     }
 
-    /// Ends the producer and hands back what it has not delivered. Blocks.
-    pub fn end(self) -> Vec<Returned> {
+    /// Ends the producer; its state has then what it has delivered and what not. Blocks.
+    pub fn end(self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
         // The producer's own thread takes delivery reports as well, so that a flush may return before all are in.
         let start = Instant::now();
@@ -129,13 +126,7 @@ impl Session {
         }
         let left = self.in_flight();
         if left > 0 {
-            error!(
-                records = left,
-                "records are not accounted for: librdkafka does not tell what became of them"
-            );
+            warn!(records = left, "librdkafka does not tell what became of records; they are sent again");
         }
-        let Self { producer, state, .. } = self;
-        drop(producer);
-        state.take_returned()
     }
 }

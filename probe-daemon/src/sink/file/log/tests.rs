@@ -39,10 +39,11 @@ impl Drop for Folder {
 fn records(texts: &[&str]) -> Vec<Encoded> {
     let record = |text: &&str| Encoded {
         bytes: (*text).to_owned().into(),
-        event_name: "x",
+        event_name: "x".into(),
         mark: Mark::default(),
-        form: &FORM,
+        form: std::borrow::Cow::Borrowed(&FORM),
         occurrences: 1,
+        sequence: 0,
     };
     texts.iter().map(record).collect()
 }

@@ -1,0 +1,302 @@
+//! What a network, a cluster, a disk and a kill can do to records. In: daemons with records under way, and a fault or two.
+//! Out: whether each record that was made is in the topic, once, in order, or counted as lost, once.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::Signal;
+use tests::daemon::open_dir;
+use tests::kafka::proxy::Proxy;
+use tests::kafka::secured::Guard;
+use tests::kafka::{Kafka, Setup};
+use tests::ledger::Ledger;
+use tests::provoke::{Flood, Pace};
+use tests::wait::{self, PATIENCE};
+
+use super::sent::Sent;
+
+/// A Kafka for all of these tests, and the way to it on which connections break.
+struct Shared {
+    kafka: Kafka,
+    proxy: Proxy,
+    guard: Guard,
+}
+
+impl Shared {
+    fn get() -> Result<MutexGuard<'static, Self>> {
+        static SHARED: OnceLock<Result<Mutex<Shared>, String>> = OnceLock::new();
+        let shared =
+            SHARED.get_or_init(|| Self::start().map(Mutex::new).map_err(|error| format!("{error:#}")));
+        let shared = shared.as_ref().map_err(|error| anyhow!("{error}"))?;
+        let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // A test that failed may have left it so.
+        shared.kafka.freeze(false)?;
+        shared.proxy.cut(0);
+        shared.proxy.delay(Duration::ZERO);
+        Ok(shared)
+    }
+
+    fn start() -> Result<Self> {
+        let (listener, port) = Proxy::bind()?;
+        let mut kafka = Kafka::with(&Setup {
+            listeners: vec![("PROXY", "PLAINTEXT")],
+            advertised: Some(("PROXY", port)),
+            ..Setup::default()
+        })?;
+        kafka.run()?;
+        let proxy = Proxy::run(listener, kafka.listener("PROXY")?)?;
+        let guard = Guard::new(kafka.pid().context("Kafka does not run")?)?;
+        Ok(Self { kafka, proxy, guard })
+    }
+
+    /// A daemon that reaches the broker itself.
+    fn direct(&self, topic: &str, keys: &str) -> Result<Sent> {
+        self.kafka.create_topic(topic, &[])?;
+        Sent::start_on(&self.kafka, &self.kafka.address(), topic, open_dir()?, keys)
+    }
+
+    /// A daemon that reaches it through the proxy.
+    fn through_proxy(&self, topic: &str, keys: &str) -> Result<Sent> {
+        self.kafka.create_topic(topic, &[])?;
+        Sent::start_on(&self.kafka, &self.proxy.address(), topic, open_dir()?, keys)
+    }
+
+    fn still_for(&self, time: Duration, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.kafka.freeze(true)?;
+        let done = meanwhile();
+        sleep(time);
+        self.kafka.freeze(false)?;
+        done
+    }
+}
+
+/// No record is there twice.
+fn once(sent: &Sent) -> Result<()> {
+    let (all, unique) = (sent.reader.records.len(), sent.reader.unique().len());
+    ensure!(all == unique, "{all} messages of {unique} records");
+    Ok(())
+}
+
+/// Makes so many failures of one process, and waits until it has.
+fn flood(a_millisecond: u64, count: u64) -> Result<()> {
+    let mut flood = Flood::of(Pace::PerMillisecond(a_millisecond), count, &[libc::SYS_fsync])?;
+    wait::until("the end of the flood", PATIENCE, || Ok(flood.ended()?.then_some(())))
+}
+
+/// Stops the daemon; what it made is in the topic or counted, without keeping the records.
+fn finish_counting(mut sent: Sent, made_before: usize) -> Result<(Ledger, String)> {
+    let mut ids = HashSet::new();
+    // Everything is delivered while it runs; a stopping daemon would keep in the spool what it has no time for.
+    let mut before = usize::MAX;
+    wait::until("the last record", PATIENCE, || {
+        sent.reader.poll_ids(&mut ids)?;
+        let quiet = ids.len() == before && !ids.is_empty();
+        before = ids.len();
+        sleep(Duration::from_millis(1500));
+        Ok(quiet.then_some(()))
+    })?;
+    let ended = sent.daemon.stop()?;
+    ensure!(ended.code == Some(0), "the daemon ended with {:?}", ended.code);
+    let ledger = ended.ledger()?;
+    ledger.check()?;
+    // Each record is of one event.
+    let gone = ["lost_queue", "lost_delivery", "lost_spool", "kept"];
+    let gone = gone.iter().map(|name| ledger.of_sink("kafka", name)).sum::<Result<u64>>()?;
+    let arrived = ledger.of("records")? - gone;
+    wait::until("all records", PATIENCE, || {
+        sent.reader.poll_ids(&mut ids)?;
+        Ok((ids.len() as u64 >= arrived).then_some(()))
+    })?;
+    ensure!(ids.len() >= made_before, "{} of {made_before}", ids.len());
+    ensure!(ids.len() as u64 == arrived, "{} in the topic, {ledger:?}", ids.len());
+    Ok((ledger, ended.log))
+}
+
+#[test]
+fn a_broker_that_stands_still_for_a_while() -> Result<()> {
+    let shared = Shared::get()?;
+    let mut sent = shared.direct("still", "")?;
+    sent.fail(10)?;
+    sent.arrive()?;
+    shared.still_for(Duration::from_secs(8), || sent.fail(40))?;
+    sent.fail(10)?;
+    sent.arrive()?;
+    once(&sent)?;
+    sent.finish_whole().map(drop)
+}
+
+#[test]
+fn a_broker_that_is_killed_and_comes_back_with_its_state() -> Result<()> {
+    let mut shared = Shared::get()?;
+    let mut sent = shared.direct("killed", "")?;
+    sent.fail(10)?;
+    sent.arrive()?;
+    sent.fail(10)?;
+    shared.kafka.kill()?;
+    sent.fail(40)?;
+    shared.kafka.run()?;
+    shared.guard = Guard::new(shared.kafka.pid().context("Kafka does not run")?)?;
+    sent.fail(10)?;
+    sent.finish_whole().map(drop)
+}
+
+#[test]
+fn a_broker_that_is_away_for_longer_than_messages_live_and_answers_late() -> Result<()> {
+    let shared = Shared::get()?;
+    let keys = "[kafka.librdkafka]\n\"message.timeout.ms\" = \"3000\"\n";
+    let mut sent = shared.through_proxy("timeout", keys)?;
+    sent.fail(10)?;
+    sent.arrive()?;
+    shared.still_for(Duration::from_secs(6), || sent.fail(40))?;
+    shared.proxy.delay(Duration::from_millis(300));
+    sent.fail(20)?;
+    sent.arrive()?;
+    shared.proxy.delay(Duration::ZERO);
+    sent.says(&["Kafka takes records"])?;
+    sent.finish_whole().map(drop)
+}
+
+#[test]
+fn connections_that_are_cut_in_the_middle_of_a_request() -> Result<()> {
+    let shared = Shared::get()?;
+    let mut sent = shared.through_proxy("cut", "")?;
+    for _ in 0..3 {
+        sent.fail(10)?;
+        shared.proxy.cut(1);
+        sent.fail(20)?;
+        wait::until("the cut", PATIENCE, || Ok((shared.proxy.cuts_left() == 0).then_some(())))?;
+    }
+    // Both at once: a connection that breaks while answers are late.
+    shared.proxy.delay(Duration::from_millis(500));
+    shared.proxy.cut(2);
+    sent.fail(40)?;
+    sent.arrive()?;
+    shared.proxy.delay(Duration::ZERO);
+    once(&sent)?;
+    sent.finish_whole().map(drop)
+}
+
+#[test]
+fn a_daemon_that_is_stopped_and_killed_while_its_broker_is_away_and_while_it_catches_up() -> Result<()> {
+    let shared = Shared::get()?;
+    let mut sent = shared.direct("restarted", "")?;
+    shared.kafka.freeze(true)?;
+    flood(5, 5_000)?;
+    sent.spooled()?;
+    sent.kill()?;
+    sent.restart()?;
+    sent.says(&["holds records of an earlier run"])?;
+    flood(5, 5_000)?;
+    sent.spooled()?;
+    sent.daemon.signal(Signal::TERM)?;
+    sent.says(&["stay in the spool for the next start"])?;
+    wait::until("the end of the daemon", PATIENCE, || Ok((!sent.daemon.alive()?).then_some(())))?;
+    sent.restart()?;
+    flood(5, 2_000)?;
+    sent.spooled()?;
+    shared.kafka.freeze(false)?;
+    wait::until("some records", PATIENCE, || {
+        sent.reader.poll()?;
+        Ok((!sent.reader.records.is_empty()).then_some(()))
+    })?;
+    sent.kill()?;
+    sent.restart()?;
+    sent.fail(10)?;
+    sent.arrive()?;
+    let (_, ledger, reader) = sent.finish()?;
+    ensure!(ledger.lost() == 0, "something was lost: {ledger:?}");
+    let floods = reader.records.iter().filter(|record| record.syscall() == "fsync");
+    let ids: HashSet<String> = floods.map(|r| r.attribute("log.record.uid").to_string()).collect();
+    ensure!(ids.len() == 12_000, "{} of 12,000 failures arrived", ids.len());
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_is_full_is_told_and_what_finds_no_room_is_counted() -> Result<()> {
+    let shared = Shared::get()?;
+    let dir = open_dir()?;
+    let disk = Disk::new(&dir.path().join("disk"), "size=1m")?;
+    let keys = format!("queue_buffering_max_kbytes = 1024\n[spool]\ndir = \"{}/spool\"\n", disk.0.display());
+    shared.kafka.create_topic("full", &[])?;
+    let mut sent = Sent::start_on(&shared.kafka, &shared.kafka.address(), "full", open_dir()?, &keys)?;
+    sent.fail(5)?;
+    sent.arrive()?;
+    shared.kafka.freeze(true)?;
+    flood(5, 20_000)?;
+    sent.says(&["cannot be written"])?;
+    shared.kafka.freeze(false)?;
+    sent.says(&["is written again"])?;
+    sent.fail(5)?;
+    sent.reader = shared.kafka.read("full")?;
+    let (ledger, _) = finish_counting(sent, 1000)?;
+    ensure!(ledger.of_sink("kafka", "lost_queue")? > 0, "everything found room: {ledger:?}");
+    ensure!(ledger.of_sink("kafka", "lost_spool")? == 0, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn past_the_bound_of_the_spool_the_oldest_go_and_are_counted() -> Result<()> {
+    let shared = Shared::get()?;
+    let keys = "queue_buffering_max_kbytes = 256\n[spool]\nmax_bytes = 4194304\n";
+    let mut sent = shared.direct("bounded", keys)?;
+    shared.kafka.freeze(true)?;
+    flood(5, 10_000)?;
+    sent.says(&["the spool in", "is full, and the oldest go"])?;
+    sent.spooled()?;
+    shared.kafka.freeze(false)?;
+    let (ledger, _) = finish_counting(sent, 1000)?;
+    ensure!(ledger.of_sink("kafka", "lost_spool")? > 0, "{ledger:?}");
+    ensure!(ledger.of_sink("kafka", "lost_queue")? == 0, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn memory_stays_within_its_bound_while_the_broker_stands_still() -> Result<()> {
+    let shared = Shared::get()?;
+    // They have some 2.5 KB each.
+    let mut sent = shared.direct("bound", "[spool]\nmax_bytes = 1073741824\n")?;
+    shared.kafka.freeze(true)?;
+    flood(10, 200_000)?;
+    sent.spooled()?;
+    let pid = sent.daemon.pid();
+    let peak = memory(pid)?;
+    shared.kafka.freeze(false)?;
+    let (ledger, _) = finish_counting(sent, 100_000)?;
+    eprintln!("at most {peak} KiB resident");
+    ensure!(peak < 64 * 1024, "{peak} KiB resident");
+    for hop in ["lost_queue", "lost_spool", "lost_delivery", "kept"] {
+        ensure!(ledger.of_sink("kafka", hop)? == 0, "{ledger:?}");
+    }
+    Ok(())
+}
+
+/// The most memory that a process had, in KiB.
+fn memory(pid: i32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// A file system of a size.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn new(path: &Path, options: &str) -> Result<Self> {
+        fs::create_dir_all(path)?;
+        let options = std::ffi::CString::new(options)?;
+        mount("tmpfs", path, "tmpfs", MountFlags::empty(), Some(options.as_c_str()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        unmount(&self.0, UnmountFlags::DETACH).ok();
+    }
+}
