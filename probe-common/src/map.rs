@@ -16,8 +16,6 @@ pub const POLICY: &str = "POLICY";
 pub const REFUSED: &str = "REFUSED";
 /// Read-only global: [`Offsets`].
 pub const OFFSETS: &str = "OFFSETS";
-/// Read-only global: the daemon's own thread group id, which is never observed.
-pub const SELF_TGID: &str = "SELF_TGID";
 
 /// Kinds of event, hence entries of [`COUNTERS`].
 pub const KINDS: u32 = Kind::ALL.len() as u32;

@@ -120,10 +120,16 @@ section! {
         /// disks and networks with.
         pub fold: OnOff = OnOff::On, one_of::<OnOff>();
         /// Room for failures that repeat: a third of this number in each of the probe's intervals, each a process, call
-        /// and error. What finds no room goes out unfolded. Each takes about 220 bytes of kernel memory.
+        /// and error. What finds no room goes out unfolded. Each takes about 240 bytes of kernel memory.
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
         /// Whether records carry the command line of the process, where it is still there. It may hold passwords.
         pub command_line: OnOff = OnOff::Off, one_of::<OnOff>();
+        /// Whether what runs in the kernel outlives a daemon that is killed: the next one goes on with it. A daemon that
+        /// is stopped by SIGTERM or SIGINT takes it down.
+        pub pin: OnOff = OnOff::On, one_of::<OnOff>();
+        /// Where it is kept: a directory, made where it is missing, of a BPF file system (`mount -t bpf`), without a dot
+        /// in its path. Stop the daemon before this is changed: it does not look elsewhere for what an earlier one left.
+        pub pin_dir: PathBuf = PathBuf::from("/sys/fs/bpf/gala-gopher-event"), AbsolutePath;
         /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`

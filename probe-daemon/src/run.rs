@@ -32,7 +32,7 @@ use crate::{
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
-    source::kernel::{self, Folding, Kernel, KernelError, Selection, Thresholds},
+    source::kernel::{self, Folding, Kernel, KernelError, Pins, Selection, Thresholds},
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
@@ -74,6 +74,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     kernel::check()?;
     let _claim = kernel::claim()?;
+    let pins = Pins::open(&config.event.pin_dir, config.event.pin == OnOff::On)?;
     let meter = Arc::new(Meter::default());
     let deadline = Deadline::default();
     let resource = Resource::detect();
@@ -112,9 +113,6 @@ pub async fn run(
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
-    let mut kernel = Kernel::attach(&first, Folding { entries })?;
-    let (selections, selected) = watch::channel(first);
-    let (policies, policy) = watch::channel(Arc::new(policy));
     let route = |(encoding, queues): (Encoding, _)| {
         Ok(Route { form: encoding.form(), encoder: Encoder::new(encoding, &resource)?, queues })
     };
@@ -124,6 +122,10 @@ pub async fn run(
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
     let looker = Looker::start().map_err(StartError::Thread)?;
+    // The last thing that can fail, since what it attaches may outlive the daemon.
+    let mut kernel = Kernel::attach(&first, Folding { entries }, pins, &meter).await?;
+    let (selections, selected) = watch::channel(first);
+    let (policies, policy) = watch::channel(Arc::new(policy));
     let enricher = Enricher::new(kernel.processes(), config.event.command_line == OnOff::On);
     let counts = Arc::clone(&meter);
     let pipeline = Pipeline { policy, catalogue, fold, looker, enricher, routes, meter: counts };
@@ -198,6 +200,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.fold_entries,
             event.command_line,
             event.catalogue,
+            (event.pin, event.pin_dir),
         );
         (global, probe, event, kafka, logs, stdout)
     };

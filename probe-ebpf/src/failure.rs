@@ -62,10 +62,10 @@ impl<C: Caller> Failure<C> {
     /// Sends it, or counts it.
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
-        let control = control(&CONTROL);
+        let (bank, pages) = (control(&CONTROL.bank), control(&CONTROL.pages));
         let tgid = (self.pid_tgid >> 32) as u32;
         if policy.looks != 0 && self.errno == ENOENT {
-            let Some(slot) = looks_of(control.bank, tgid) else { return };
+            let Some(slot) = looks_of(bank, tgid) else { return };
             if policy.looks == LOOKS && self.is_miss(slot) {
                 return;
             }
@@ -74,12 +74,12 @@ impl<C: Caller> Failure<C> {
                 return self.send_alone(policy);
             }
         }
-        if control.pages == 0 || self.errno == u32::from(policy.alone) {
+        if pages == 0 || self.errno == u32::from(policy.alone) {
             return self.send_alone(policy);
         }
         let key = fold_key(tgid, self.slot, self.errno);
-        let (page, set) = fold_place(key, control.pages);
-        let page = control.bank * control.pages + page;
+        let (page, set) = fold_place(key, pages);
+        let page = bank * pages + page;
         let Some(sets) = FOLD.get_ptr_mut(page) else { return self.send_alone(policy) };
         let set = low_bits::<{ FOLD_SETS as u64 - 1 }>(u64::from(set)) as usize;
         // SAFETY: a value of the map, and an index of its array.
@@ -108,6 +108,7 @@ impl<C: Caller> Failure<C> {
     #[inline(always)]
     fn describe(&self, header: &mut RingHeader, payload: &mut CallPayload) {
         header.tag = self.kind.tag();
+        header.stamp = emit::stamp(self.kind);
         for length in &mut payload.memory_len {
             // SAFETY: a reference is valid and aligned. Volatile, lest a function be called for it: 6.1's verifier allows
             // 512 bytes of stack to all functions that are being called, and counts 32 for each.

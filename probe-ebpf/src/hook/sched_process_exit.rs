@@ -15,7 +15,7 @@ use probe_common::{ABSENT, COMM_LEN, ExitRecord, Fault, Kind, NAME_LEN, Sender};
 
 use crate::{
     emit,
-    map::{ENDED, FAULTS, OFFSETS, SELF_TGID, SENDERS, global},
+    map::{ENDED, FAULTS, OFFSETS, SENDERS, global, is_own},
     task::{self, Object},
 };
 
@@ -60,7 +60,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     };
     let status = code & 0xffff;
     let tgid: u32 = leader.load(global(&OFFSETS.task_tgid));
-    if status != 0 && tgid != global(&SELF_TGID) {
+    if status != 0 && !is_own(tgid) {
         ended(leader, tgid, status);
     }
     0
@@ -76,6 +76,7 @@ fn ended(leader: Object, tgid: u32, status: u32) {
         let (header, payload) = (&mut record.header, &mut record.payload);
         header.tag = Kind::Exit.tag();
         header.length = size_of::<ExitRecord>() as u32;
+        header.stamp = emit::stamp(Kind::Exit);
         task::identify(leader, u64::from(tgid) << 32 | u64::from(tgid), header);
         let head = &mut header.head;
         (head.nr, head.errno, head.ret) = (0, 0, 0);
