@@ -238,7 +238,7 @@ impl Kernel {
             estate,
         };
         if adopted {
-            info!("an earlier daemon's programs have gone on capturing; this one goes on with them");
+            info!("an earlier daemon's programs have run on, and this one goes on with them");
             meter.folded_before.add(kernel.repeats.inherit()?);
             if selection.families.contains(&Kind::Offcpu) && kernel.links.has("sched_switch") {
                 kernel.stalls.resume(&mut kernel.bpf);

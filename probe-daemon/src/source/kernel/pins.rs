@@ -21,10 +21,10 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Map, MapData, MapInfo},
-    programs::links::{FdLink, PinnedLink},
+    programs::links::{FdLink, LinkType, PinnedLink},
 };
 use probe_common::{CONTROL, Control, LAYOUT, LEDGER, Ledger, digest, digest_of};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     KernelError,
@@ -71,6 +71,17 @@ impl Pins {
                 );
                 Ok(None)
             }
+        }
+    }
+
+    /// Takes down what a daemon that was killed has left, where nothing is to be captured any more.
+    pub fn clear(root: &Path) {
+        if let Ok(Some(pins)) = Self::open(root, false) {
+            for side in pins.sides() {
+                side.remove();
+                info!("programs of an earlier daemon were taken down; what it had not delivered is lost");
+            }
+            pins.give_back();
         }
     }
 
@@ -252,10 +263,14 @@ impl Maps for Side {
     }
 }
 
-/// A pinned link; none where the file is something else.
+/// A pinned link; none where the file is something else. The kernel opens whatever it is, and tells of a map in the same
+/// words.
 pub fn open_link(path: &Path) -> Option<FdLink> {
     let link = FdLink::from(PinnedLink::from_pin(path).ok()?);
-    link.info().is_ok().then_some(link)
+    link.info()
+        .and_then(|info| info.link_type())
+        .is_ok_and(|kind| kind == LinkType::RawTracePoint)
+        .then_some(link)
 }
 
 fn lock(root: &Path) -> Result<File, TryLockError> {
