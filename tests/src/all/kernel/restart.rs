@@ -16,6 +16,7 @@ use tests::follow::Follower;
 use tests::ledger::Ledger;
 use tests::pins::PinDir;
 use tests::provoke::{Flood, Pace, RARE};
+use tests::record::Record;
 use tests::wait::{PATIENCE, until};
 
 use super::folding::{NO_OTHERS, ONLY_RARE};
@@ -50,15 +51,29 @@ impl Succession {
         Daemon::start(&self.config, &arguments)
     }
 
-    /// Occurrences in the records of each daemon. A line that a killed one has not finished is none.
+    /// Occurrences in the records of each daemon, of calls that this test has made. A line that a killed daemon has not
+    /// finished is none.
     fn told(&mut self) -> Result<Vec<u64>> {
-        let mut told = Vec::new();
+        self.sums(true)
+    }
+
+    /// Occurrences of calls that others on this host have made: with them sums are no longer exact.
+    fn strangers(&mut self) -> Result<u64> {
+        Ok(self.sums(false)?.iter().sum())
+    }
+
+    fn sums(&mut self, own: bool) -> Result<Vec<u64>> {
+        let name = fs::read_to_string("/proc/thread-self/comm")?;
+        let mut sums = Vec::new();
         for follower in &mut self.followers {
             follower.poll()?;
-            let of = |record: &tests::record::Record| record.attribute("gala_gopher.occurrences").as_u64();
-            told.push(follower.records.iter().filter_map(of).sum());
+            let ours = |record: &&Record| record.attribute("thread.name").as_str() == Some(name.trim_end());
+            let records = follower.records.iter().filter(|record| ours(record) == own);
+            sums.push(
+                records.filter_map(|record| record.attribute("gala_gopher.occurrences").as_u64()).sum(),
+            );
         }
-        Ok(told)
+        Ok(sums)
     }
 
     /// Waits until the last daemon has told of so many.
@@ -120,15 +135,18 @@ fn calls_before_during_and_after_kills_are_told_or_counted_to_the_unit() -> Resu
     wait_for_end(&mut floods)?;
     let calls = calls_of(&floods);
     let (ledger, _) = succession.finish(daemon)?;
-    let told = succession.told()?;
-    eprintln!("{calls} calls, told {told:?}, {ledger:?}");
+    let (told, strangers) = (succession.told()?, succession.strangers()?);
+    eprintln!("{calls} calls, told {told:?}, {strangers} of others, {ledger:?}");
     let (last, killed) = told.split_last().context("no daemon")?;
     let before = ledger.of("taken_before")?;
-    ensure!(ledger.of("matched")? == calls, "{calls} calls: {ledger:?}");
     // What the killed ones took and did not tell of is known: `before` less what they told.
     let killed: u64 = killed.iter().sum();
     ensure!(killed <= before, "{killed} told of {before} taken");
-    ensure!(last + before + ledger.lost() == calls, "{calls} calls, told {told:?}: {ledger:?}");
+    ensure!(last + before + ledger.lost() >= calls, "{calls} calls, told {told:?}: {ledger:?}");
+    if strangers == 0 {
+        ensure!(ledger.of("matched")? == calls, "{calls} calls: {ledger:?}");
+        ensure!(last + before + ledger.lost() == calls, "{calls} calls, told {told:?}: {ledger:?}");
+    }
     ensure!(ledger.of("sent")? > 60 && ledger.of("folded")? > 0, "{ledger:?}");
     Ok(())
 }
@@ -151,7 +169,9 @@ fn calls_that_are_made_while_no_daemon_runs_are_told_of_by_the_next() -> Result<
     let (ledger, log) = succession.finish(daemon)?;
     ensure!(log.contains(ADOPTED), "the programs were attached anew");
     ensure!(succession.told()? == [2_000, 1_000], "{:?}: {ledger:?}", succession.told()?);
-    ensure!(ledger.of("taken_before")? == 2_000 && ledger.of("matched")? == 3_000, "{ledger:?}");
+    if succession.strangers()? == 0 {
+        ensure!(ledger.of("taken_before")? == 2_000 && ledger.of("matched")? == 3_000, "{ledger:?}");
+    }
     Ok(())
 }
 
@@ -193,7 +213,9 @@ fn other_sizes_replace_what_runs_when_it_has_been_emptied() -> Result<()> {
     ensure!(log.contains("another version or configuration has captured before"), "{log}");
     ensure!(!log.contains(ADOPTED), "{log}");
     ensure!(succession.told()? == [0, 3_000], "{:?}: {ledger:?}", succession.told()?);
-    ensure!(ledger.of("matched")? == 3_000 && ledger.of("taken_before")? == 0, "{ledger:?}");
+    if succession.strangers()? == 0 {
+        ensure!(ledger.of("matched")? == 3_000 && ledger.of("taken_before")? == 0, "{ledger:?}");
+    }
     Ok(())
 }
 
