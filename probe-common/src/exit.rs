@@ -9,6 +9,8 @@ use crate::{raw::COMM_LEN, ring::RingHeader};
 
 /// Hash of [`ExitKey`] to [`FoldedExit`]: ends that repeat.
 pub const EXITS: &str = "EXITS";
+/// Hash of [`ExitKey`] to what of its count the daemon has taken; only the daemon uses it.
+pub const EXITS_TOLD: &str = "EXITS_TOLD";
 /// Ends that [`EXITS`] has room for at most; memory is taken for those that there are.
 pub const EXITS_LEN: u32 = 4096;
 /// Bytes kept of a file's or a cgroup's name, its NUL included.

@@ -17,6 +17,10 @@ pub const FOLD: &str = "FOLD";
 pub const FOLD_FIRST: &str = "FOLD_FIRST";
 /// Global: one [`Control`].
 pub const CONTROL: &str = ".data.control";
+/// Array of [`ToldPage`], page after page as in [`FOLD`]; only the daemon uses it.
+pub const TOLD: &str = "TOLD";
+/// The symbol of [`CONTROL`].
+pub const CONTROL_SYMBOL: &str = "CONTROL";
 /// Banks of the table.
 pub const FOLD_BANKS: u32 = 3;
 /// Failures that one set holds.
@@ -35,6 +39,10 @@ pub struct Control {
     pub bank: u32,
     /// Pages of a bank; 0 sends each event.
     pub pages: u32,
+    /// The daemon's thread group id, which is never observed; 0 is nobody's.
+    pub own: u32,
+    /// Padding, always 0.
+    pub reserved: u32,
 }
 
 /// Which failures are repeats of one another; never 0.
@@ -72,6 +80,14 @@ pub struct FoldPage {
     pub sets: [FoldSet; FOLD_SETS],
 }
 
+/// Of the failures of one [`FoldPage`], how many occurrences the daemon has taken: it survives the daemon.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ToldPage {
+    /// Occurrences, way after way, set after set.
+    pub counts: [u64; PAGE_WAYS as usize],
+}
+
 /// What is known of a failure that repeats.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -86,7 +102,7 @@ pub struct FoldFirst {
 
 #[cfg(feature = "user")]
 mod pod {
-    use super::{Control, FoldFirst, FoldPage};
+    use super::{Control, FoldFirst, FoldPage, ToldPage};
 
     // SAFETY: `repr(C)`, made of integers only, without padding (zerocopy's `IntoBytes` derive checks it).
     unsafe impl aya::Pod for Control {}
@@ -94,6 +110,8 @@ mod pod {
     unsafe impl aya::Pod for FoldPage {}
     // SAFETY: as above.
     unsafe impl aya::Pod for FoldFirst {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ToldPage {}
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod exit;
 mod fold;
 #[cfg(feature = "user")]
 pub mod heap;
+mod layout;
+mod ledger;
 mod map;
 mod offcpu;
 mod oom;
@@ -22,21 +24,25 @@ pub use call::{
     CallPayload, CallRecord, CallScratch, I386, MEMORY_SLOT_LEN, Memory, PATH_LEN, REGISTERS,
     SCRATCH_MEMORY_LEN, SOCKADDR_LEN, X86_64,
 };
-pub use exit::{EXITS, EXITS_LEN, ExitKey, ExitPayload, ExitRecord, Fault, FoldedExit, NAME_LEN, Sender};
-pub use fold::{
-    CONTROL, Control, FOLD, FOLD_BANKS, FOLD_FIRST, FOLD_SETS, FOLD_WAYS, FoldFirst, FoldPage, FoldSet,
-    PAGE_WAYS, fold_key, fold_place,
+pub use exit::{
+    EXITS, EXITS_LEN, EXITS_TOLD, ExitKey, ExitPayload, ExitRecord, Fault, FoldedExit, NAME_LEN, Sender,
 };
+pub use fold::{
+    CONTROL, CONTROL_SYMBOL, Control, FOLD, FOLD_BANKS, FOLD_FIRST, FOLD_SETS, FOLD_WAYS, FoldFirst,
+    FoldPage, FoldSet, PAGE_WAYS, TOLD, ToldPage, fold_key, fold_place,
+};
+pub use layout::{LAYOUT, digest, digest_of};
+pub use ledger::{LEDGER, LEDGER_SINKS, Ledger, Reached};
 pub use map::{
-    ABSENT, ASKED, Asked, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST, IO_URING_SLOTS, KINDS,
-    LOOKS, LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY, POLICY_SLOTS, QUESTIONS,
-    Question, REFUSED, REFUSED_SLOTS, RING, Refused, SELF_TGID, SOCKETCALL, SOCKETCALLS, SYSCALL_OTHER,
-    SYSCALL_SLOTS, SyscallPolicy, asked, io_uring_slot, socketcall_slot, syscall_slot,
+    ABSENT, ASKED, ASKED_SYMBOL, Asked, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST,
+    IO_URING_SLOTS, KINDS, LOOKS, LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY,
+    POLICY_SLOTS, QUESTIONS, Question, REFUSED, REFUSED_SLOTS, RING, Refused, SOCKETCALL, SOCKETCALLS,
+    SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy, asked, io_uring_slot, socketcall_slot, syscall_slot,
 };
 pub use offcpu::{
-    CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OffcpuControl, OffcpuPayload, OffcpuRecord, RUNNERS,
-    Runner, SLEEPER_CGROUPS, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES, SLEEPER_NAMES_LEN, SLEEPER_SETS, SLEEPERS,
-    SleeperSet, TAKEN, WAYS, Wait,
+    CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OFFCPU_CONTROL_SYMBOL, OffcpuControl, OffcpuPayload,
+    OffcpuRecord, RUNNERS, Runner, SLEEPER_CGROUPS, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES, SLEEPER_NAMES_LEN,
+    SLEEPER_SETS, SLEEPERS, SleeperSet, TAKEN, WAYS, Wait,
 };
 pub use oom::{OomPayload, OomRecord};
 pub use process::{

@@ -19,8 +19,6 @@ pub const POLICY: &str = "POLICY";
 pub const REFUSED: &str = "REFUSED";
 /// Read-only global: [`Offsets`].
 pub const OFFSETS: &str = "OFFSETS";
-/// Read-only global: the daemon's own thread group id, which is never observed.
-pub const SELF_TGID: &str = "SELF_TGID";
 
 /// Kinds of event, hence entries of [`COUNTERS`].
 pub const KINDS: u32 = Kind::ALL.len() as u32;
@@ -138,6 +136,8 @@ impl SyscallPolicy {
 
 /// Global: one [`Asked`].
 pub const ASKED: &str = ".data.asked";
+/// Its symbol in the object.
+pub const ASKED_SYMBOL: &str = "ASKED";
 
 /// For each number of a system call one bit per error number: set where such a failure is an event of the 64-bit call or
 /// of the 32-bit one. What is an event of neither leaves before anybody asks which of the two it was.

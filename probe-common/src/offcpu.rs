@@ -11,12 +11,14 @@ use crate::{raw::COMM_LEN, ring::RingHeader};
 pub const FRAMES: usize = 32;
 /// Global: one [`OffcpuControl`].
 pub const OFFCPU_CONTROL: &str = ".data.offcpu";
+/// The symbol of [`OFFCPU_CONTROL`].
+pub const OFFCPU_CONTROL_SYMBOL: &str = "OFFCPU_CONTROL";
 /// Map: array of one [`Calibration`].
 pub const CALIBRATION: &str = "CALIBRATION";
 /// Map: array of [`SleeperSet`], indexed by the low bits of a thread's id.
 pub const SLEEPERS: &str = "SLEEPERS";
-/// Global: a `u32` for each set of [`SLEEPERS`], how many of its ways are taken.
-pub const TAKEN: &str = ".data.taken";
+/// Map: array of `u32`, one for each set of [`SLEEPERS`]: how many of its ways are taken.
+pub const TAKEN: &str = "TAKEN";
 /// Map: array of [`Runner`], indexed by CPU.
 pub const RUNNERS: &str = "RUNNERS";
 /// Map: hash whose keys are the names of threads whose interruptible sleeps are looked at.

@@ -17,7 +17,9 @@ use crate::{
 /// Marks a ring record: the top bit of its first word.
 pub const RING_TAG: u32 = 0x8000_0000;
 /// Layout version of the ring form, in bits 8 to 15 of the first word.
-pub const RING_VERSION: u32 = 3;
+pub const RING_VERSION: u32 = 4;
+/// Low bits of a stamp that are the number; a CPU that sends a million records a second takes nine years to use them up.
+const NUMBER_BITS: u32 = 48;
 
 /// What an event is about; each kind has its own counters in the kernel.
 #[repr(u32)]
@@ -99,11 +101,32 @@ pub struct RingHeader {
     /// Id of the process's cgroup: of the memory controller's hierarchy on cgroup v1, else of the unified one; 0
     /// where unknown.
     pub cgroup: u64,
+    /// [`RingHeader::stamp_of`].
+    pub stamp: u64,
     /// Who, what and when, in the full form's layout.
     pub head: Head,
 }
 
-const _: () = assert!(size_of::<RingHeader>() == 128 && align_of::<RingHeader>() == 8);
+const _: () = assert!(size_of::<RingHeader>() == 136 && align_of::<RingHeader>() == 8);
+
+impl RingHeader {
+    /// The CPU that sent a record, and how many of its kind that CPU has sent with it: whoever reads a record knows how
+    /// many were read before.
+    #[inline(always)]
+    pub const fn stamp_of(cpu: u32, number: u64) -> u64 {
+        (cpu as u64) << NUMBER_BITS | number & ((1 << NUMBER_BITS) - 1)
+    }
+
+    /// The CPU that sent it.
+    pub const fn cpu(&self) -> u32 {
+        (self.stamp >> NUMBER_BITS) as u32
+    }
+
+    /// Its number among the records of its kind that this CPU has sent, from 1.
+    pub const fn number(&self) -> u64 {
+        self.stamp & ((1 << NUMBER_BITS) - 1)
+    }
+}
 
 /// What happened, by kind.
 #[derive(Clone, Copy, Debug)]

@@ -16,6 +16,7 @@ mod probes;
 mod read;
 mod schema;
 mod secret;
+mod spool;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use error::{ConfigError, ConfigErrors, Spanned};
 pub use kind::Sockets;
 pub use logs::{EventIds, Logs, Stdout, event_ids};
 pub use secret::{Properties, Secret};
+pub use spool::Spool;
 
 use error::Place;
 use kind::{
@@ -131,12 +133,18 @@ section! {
         /// disks and networks with.
         pub fold: OnOff = OnOff::On, one_of::<OnOff>();
         /// Room for failures that repeat: a third of this number in each of the probe's intervals, each a process, call
-        /// and error. What finds no room goes out unfolded. Each takes about 220 bytes of kernel memory.
+        /// and error. What finds no room goes out unfolded. Each takes about 240 bytes of kernel memory.
         pub fold_entries: u64 = 16_384, Whole(1..=1_048_576);
         /// Whether records carry the command line of the process, where it is still there. It may hold passwords.
         pub command_line: OnOff = OnOff::Off, one_of::<OnOff>();
         /// Whether records carry the addresses of the host (`host.ip`), but for those of the loopback and of single links.
         pub host_ip: OnOff = OnOff::Off, one_of::<OnOff>();
+        /// Whether what runs in the kernel outlives a daemon that is killed: the next one goes on with it. A daemon that
+        /// is stopped by SIGTERM or SIGINT takes it down.
+        pub pin: OnOff = OnOff::On, one_of::<OnOff>();
+        /// Where it is kept: a directory, made where it is missing, of a BPF file system (`mount -t bpf`), without a dot
+        /// in its path. Stop the daemon before this is changed: it does not look elsewhere for what an earlier one left.
+        pub pin_dir: PathBuf = PathBuf::from("/sys/fs/bpf/gala-gopher-event"), AbsolutePath;
         /// The form of a record, in every channel that does not say otherwise.
         pub encoding: Encoding = Encoding::Json, one_of::<Encoding>();
         /// A file that changes or adds to what records say of events: severity, meaning, cause, solution; `events.md`
@@ -348,20 +356,6 @@ section! {
     }
     others ["kafka_topic", "switch"];
     check credentials;
-}
-
-section! {
-    /// Records on disk that Kafka has not acknowledged: they outlive an outage and a restart of the daemon.
-    pub struct Spool {
-        /// `"always"` writes each record before it is sent, so that none is lost where the daemon is killed;
-        /// `"outage"` only what Kafka does not acknowledge within a second, or what finds no room in memory; `"off"`
-        /// nothing, so that an outage costs what finds no room in memory, and a stop during it all the rest.
-        pub mode: SpoolMode = SpoolMode::Always, one_of::<SpoolMode>();
-        /// Bytes on disk at most. Beyond that the oldest records go, counted as lost at the hop `spool`.
-        pub max_bytes: u64 = 268_435_456, Whole(1_048_576..=1_099_511_627_776);
-        /// Folder of the files; left out: `spool` below `event.state_dir`. Each daemon needs its own.
-        pub dir: Option<PathBuf> = None, Maybe(AbsolutePath);
-    }
 }
 
 impl Config {

@@ -17,7 +17,7 @@ use probe_daemon::{
     replay,
     run::{self, StartError},
     sink::kafka,
-    source::kernel::KernelError,
+    source::kernel::{KernelError, Pins},
 };
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -255,10 +255,12 @@ fn daemon(source: &Source) -> ExitCode {
     match config.probe.switch {
         Switch::Off => {
             info!("the probe is switched off (probes.event.switch); nothing to do");
+            Pins::clear(&config.event.pin_dir);
             return ExitCode::SUCCESS;
         }
         Switch::Auto if !start_check(config.probe.start_check.as_deref()) => {
             info!("start_check says no (probes.event.switch = auto); nothing to do");
+            Pins::clear(&config.event.pin_dir);
             return ExitCode::SUCCESS;
         }
         Switch::On | Switch::Auto => {}

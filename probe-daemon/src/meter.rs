@@ -3,7 +3,9 @@
 //! In: one call where something happened. Out: what each hop has lost, for the stream and the log, and the ledger,
 //! which adds up at the end of a run, in events:
 //! matched = sent to the ring + folded in the kernel + lost in the ring;
-//! sent = received; received + folded = malformed + lost before the pipeline + dismissed + events in records;
+//! sent + folded = taken before + malformed + lost before the pipeline + dismissed + events in records;
+//! sent = received, but for what was taken before: where a daemon was killed and this one has gone on with its programs, the
+//! first three count from when the programs were attached, and the rest from when this daemon was started;
 //! and for each sink events in records + resumed from its spool = delivered + filtered + lost in its queue, in delivery or
 //! in its spool + kept in its spool.
 
@@ -55,8 +57,12 @@ pub struct Meter {
     kernel: Mutex<[Counters; Kind::ALL.len()]>,
     /// Events taken out of the ring buffer.
     pub received: Count,
-    /// Events that the kernel side only counted, as repeats.
+    /// Events that the kernel side only counted, as repeats, taken by this daemon.
     pub folded: Count,
+    /// Of those in the ring buffer, taken by earlier daemons.
+    pub received_before: Count,
+    /// Of those that the kernel side only counted, taken by earlier daemons.
+    pub folded_before: Count,
     /// Of received and folded ones, what could not be made into a record.
     pub malformed: Count,
     /// Of these, lost because the pipeline's queue was full.
@@ -106,6 +112,11 @@ impl Meter {
     /// Sets what the kernel has counted for one kind.
     pub fn set_kernel(&self, kind: Kind, counters: Counters) {
         self.kernel.lock().unwrap_or_else(PoisonError::into_inner)[kind as usize] = counters;
+    }
+
+    /// Events that earlier daemons have taken out of the kernel. What became of them, they knew.
+    pub fn taken_before(&self) -> u64 {
+        self.received_before.get() + self.folded_before.get()
     }
 
     /// Adds a sink to the ledger.
@@ -166,11 +177,13 @@ impl Meter {
     pub fn log_ledger(&self) {
         let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |of: fn(&Counters) -> u64| kernel.iter().map(of).sum::<u64>();
+        let folded = self.folded.get() + self.folded_before.get();
         info!(
-            matched = sum(|c| c.sent) + sum(|c| c.lost) + self.folded.get(),
+            matched = sum(|c| c.sent) + sum(|c| c.lost) + folded,
             sent = sum(|c| c.sent),
-            folded = self.folded.get(),
+            folded,
             lost_ring = sum(|c| c.lost),
+            taken_before = self.taken_before(),
             received = self.received.get(),
             malformed = self.malformed.get(),
             lost_pipeline = self.lost_pipeline.get(),

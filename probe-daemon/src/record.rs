@@ -224,7 +224,10 @@ impl<'a> LogRecord<'a> {
         let mut attributes = Attributes::new(clock);
         attributes.put("log.record.uid", id.to_string());
         attributes.put("gala_gopher.sequence", sequence);
-        attributes.put("gala_gopher.occurrences", *occurrences);
+        // What the daemon has to say of itself stands for no event.
+        if *occurrences > 0 {
+            attributes.put("gala_gopher.occurrences", *occurrences);
+        }
         if !window.is_zero() {
             attributes.put("gala_gopher.window_ms", u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
         }

@@ -40,7 +40,7 @@ use crate::{
     policy::Policy,
     record::resource::Resource,
     sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
-    source::kernel::{self, Folding, Kernel, KernelError, Selection, Thresholds},
+    source::kernel::{self, Folding, Kernel, KernelError, Pins, Selection, Thresholds},
     state::State,
 };
 
@@ -148,6 +148,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     kernel::check()?;
     let _claim = kernel::claim()?;
+    let pins = Pins::open(&config.event.pin_dir, config.event.pin == OnOff::On)?;
     let meter = Arc::new(Meter::default());
     let deadline = Deadline::default();
     let resource = Resource::detect().with_addresses(config.event.host_ip == OnOff::On);
@@ -159,10 +160,6 @@ pub async fn run(
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
-    let mut kernel = Kernel::attach(&first, Folding { entries })?;
-    let (selections, selected) = watch::channel(first);
-    let (policies, policy) = watch::channel(Arc::new(policy));
-    let (catalogues, catalogue) = watch::channel(Arc::new(catalogue));
     let (observations, batches) = mpsc::channel(pipeline::QUEUE);
     let interval = config.probe.interval;
     let fold = fold.then(|| Fold::new(interval, config.event.timeout));
@@ -177,6 +174,11 @@ pub async fn run(
     for (source, path) in sockets.into_iter().enumerate() {
         runtimes.spawn(topology::watch(path, source, Arc::clone(&topology)));
     }
+    // The last thing that can fail, since what it attaches may outlive the daemon.
+    let mut kernel = Kernel::attach(&first, Folding { entries }, pins, &meter).await?;
+    let (selections, selected) = watch::channel(first);
+    let (policies, policy) = watch::channel(Arc::new(policy));
+    let (catalogues, catalogue) = watch::channel(Arc::new(catalogue));
     let (command_line, labels) =
         (config.event.command_line == OnOff::On, config.containers.labels == OnOff::On);
     let enricher = Enricher::new(kernel.processes(), topology, command_line, labels);
@@ -281,6 +283,7 @@ fn same_flow(old: &Config, new: &Config) -> bool {
             event.command_line,
             event.state_dir,
             event.host_ip,
+            (event.pin, event.pin_dir),
         );
         (global, probe, event, containers, kafka, spool, logs, stdout)
     };

@@ -12,6 +12,24 @@ pub unsafe fn add(number: *mut u64, value: u64) {
     unsafe { asm!("lock *(u64 *)({number} + 0) += {value}", number = in(reg) number, value = in(reg) value) };
 }
 
+/// As [`add`]; what the number was.
+///
+/// # Safety
+/// `number` is valid and aligned; the verifier must see it.
+#[inline(always)]
+pub unsafe fn fetch_add(number: *mut u64, value: u64) -> u64 {
+    let mut before = value;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "{value} = atomic_fetch_add((u64 *)({number} + 0), {value})",
+            number = in(reg) number,
+            value = inout(reg) before,
+        )
+    };
+    before
+}
+
 /// As [`add`], for a number of 32 bits.
 ///
 /// # Safety

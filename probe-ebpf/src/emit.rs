@@ -2,13 +2,13 @@
 //!
 //! In: a filled record. Out: a ring record, and one more in `sent` or `lost`. Per-CPU counters need no atomics where
 //! no program interrupts another of the same kind on its CPU, as is so of tracepoints, which run with preemption off.
-//! An iterator is interrupted; what counts the same kind as one uses [`count_shared`].
+//! An iterator is interrupted; what counts the same kind as one uses [`stamp_shared`] and [`count_shared_lost`].
 //!
 //! Nothing here forces a wake-up: the kernel wakes the reader only when it had caught up, and the reader sleeps
 //! a few milliseconds between drains, so that a flood costs a wake-up per drain and not one per event.
 
-use aya_ebpf::helpers::generated::bpf_ringbuf_output;
-use probe_common::Kind;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ringbuf_output};
+use probe_common::{Kind, RingHeader};
 
 use crate::{
     atomic,
@@ -36,17 +36,35 @@ pub fn count(kind: Kind, fate: Fate) {
     }
 }
 
-/// As [`count`], for a kind that several programs count which interrupt each other.
+/// The stamp of a record that is about to be sent, and counted when it is: [`RingHeader::stamp`].
 #[inline(always)]
-pub fn count_shared(kind: Kind, fate: Fate) {
+pub fn stamp(kind: Kind) -> u64 {
+    let Some(counters) = COUNTERS.get_ptr_mut(kind as u32) else { return 0 };
+    // SAFETY: as above.
+    with_cpu(unsafe { (*counters).sent })
+}
+
+/// As [`stamp`], of a kind that several programs send which interrupt each other. The record is sure to be sent, and
+/// counted with this.
+#[inline(always)]
+pub fn stamp_shared(kind: Kind) -> u64 {
+    let Some(counters) = COUNTERS.get_ptr_mut(kind as u32) else { return 0 };
+    // SAFETY: a value of the map, valid while this program runs.
+    with_cpu(unsafe { atomic::fetch_add(&raw mut (*counters).sent, 1) })
+}
+
+#[inline(always)]
+fn with_cpu(before: u64) -> u64 {
+    // SAFETY: takes no arguments and never fails.
+    RingHeader::stamp_of(unsafe { bpf_get_smp_processor_id() } as u32, before + 1)
+}
+
+/// Counts as lost an event of such a kind.
+#[inline(always)]
+pub fn count_shared_lost(kind: Kind) {
     let Some(counters) = COUNTERS.get_ptr_mut(kind as u32) else { return };
     // SAFETY: a value of the map, valid while this program runs.
-    unsafe {
-        match fate {
-            Fate::Sent => atomic::add(&raw mut (*counters).sent, 1),
-            Fate::Lost => atomic::add(&raw mut (*counters).lost, 1),
-        }
-    }
+    unsafe { atomic::add(&raw mut (*counters).lost, 1) };
 }
 
 /// Sends a record of a fixed size; `fill` writes all of it, in place. Counts it.

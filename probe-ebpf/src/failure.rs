@@ -117,6 +117,7 @@ impl<C: Caller> Failure<C> {
     #[inline(always)]
     fn describe(&self, header: &mut RingHeader, payload: &mut CallPayload) {
         header.tag = self.kind.tag();
+        header.stamp = emit::stamp(self.kind);
         for length in &mut payload.memory_len {
             // SAFETY: a reference is valid and aligned. Volatile, lest a function be called for it: 6.1's verifier allows
             // 512 bytes of stack to all functions that are being called, and counts 32 for each.

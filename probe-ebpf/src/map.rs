@@ -7,9 +7,9 @@ use aya_ebpf::{
 };
 use probe_common::{
     Asked, COMM_LEN, Calibration, CallScratch, Control, Counters, ERRNO_BITS, EXITS_LEN, ExitKey, Fault,
-    FoldFirst, FoldPage, FoldedExit, KINDS, LOOKS_SLOTS, Looks, OffcpuControl, Offsets, POLICY_SLOTS,
+    FoldFirst, FoldPage, FoldedExit, KINDS, LOOKS_SLOTS, Ledger, Looks, OffcpuControl, Offsets, POLICY_SLOTS,
     PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES_LEN,
-    SLEEPER_SETS, SYSCALL_SLOTS, Sender, SleeperSet, SyscallPolicy,
+    SLEEPER_SETS, SYSCALL_SLOTS, Sender, SleeperSet, SyscallPolicy, ToldPage,
 };
 
 /// Every event.
@@ -40,6 +40,14 @@ pub static FOLD: Array<FoldPage> = Array::with_max_entries(1, 0);
 #[map]
 pub static FOLD_FIRST: Array<FoldFirst> = Array::with_max_entries(1, 0);
 
+/// What the daemon has taken of them. The daemon sets its size at load.
+#[map]
+pub static TOLD: Array<ToldPage> = Array::with_max_entries(1, 0);
+
+/// What the daemon has made of everything.
+#[map]
+pub static LEDGER: Array<Ledger> = Array::with_max_entries(1, 0);
+
 /// Where a failed call is put together.
 #[map]
 pub static SCRATCH: PerCpuArray<CallScratch> = PerCpuArray::with_max_entries(1, 0);
@@ -52,10 +60,9 @@ pub static CALIBRATION: Array<Calibration> = Array::with_max_entries(1, 0);
 #[map]
 pub static SLEEPERS: Array<SleeperSet> = Array::with_max_entries(SLEEPER_SETS, 0);
 
-/// How many ways of each set of sleepers are taken. A global is read without a look-up.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".data.taken")]
-pub static TAKEN: [u32; SLEEPER_SETS as usize] = [0; SLEEPER_SETS as usize];
+/// How many ways of each set of sleepers are taken. No global, since the next daemon's loader would clear that.
+#[map]
+pub static TAKEN: Array<u32> = Array::with_max_entries(SLEEPER_SETS, 0);
 
 /// Names of threads whose interruptible sleeps are looked at.
 #[map]
@@ -95,6 +102,10 @@ pub static ENDED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(1024, 
 #[map]
 pub static EXITS: HashMap<ExitKey, FoldedExit> = HashMap::with_max_entries(EXITS_LEN, BPF_F_NO_PREALLOC);
 
+/// What the daemon has taken of their counts; only it uses this.
+#[map]
+pub static EXITS_TOLD: HashMap<ExitKey, u64> = HashMap::with_max_entries(EXITS_LEN, BPF_F_NO_PREALLOC);
+
 /// Where the record of an end is put together.
 #[map]
 pub static EXIT_SCRATCH: PerCpuArray<FoldedExit> = PerCpuArray::with_max_entries(1, 0);
@@ -116,7 +127,7 @@ pub static PROCESS_SCRATCH: PerCpuArray<ProcessEntry> = PerCpuArray::with_max_en
 /// What the daemon changes while programs run. A global is read without a look-up.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.control")]
-pub static CONTROL: Control = Control { bank: 0, pages: 0 };
+pub static CONTROL: Control = Control { bank: 0, pages: 0, own: 0, reserved: 0 };
 
 /// Which errors of which number are events at all. A global is read without a look-up.
 #[unsafe(no_mangle)]
@@ -133,15 +144,17 @@ pub static OFFCPU_CONTROL: OffcpuControl =
 #[unsafe(no_mangle)]
 pub static OFFSETS: Offsets = Offsets::NONE;
 
-/// The daemon's thread group id, which is never observed; 0 is nobody's.
-#[unsafe(no_mangle)]
-pub static SELF_TGID: u32 = 0;
-
 /// Reads what the daemon changes at any time.
 #[inline(always)]
 pub fn control<T: Copy>(value: &'static T) -> T {
     // SAFETY: a reference is valid and aligned.
     unsafe { core::ptr::from_ref(value).read_volatile() }
+}
+
+/// Whether this is the daemon, which is never observed.
+#[inline(always)]
+pub fn is_own(tgid: u32) -> bool {
+    control(&CONTROL.own) == tgid
 }
 
 /// Reads a global that the daemon sets at load. The load is volatile because the compiler sees only the value

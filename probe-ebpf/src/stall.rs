@@ -12,9 +12,8 @@ use aya_ebpf::helpers::generated::{bpf_get_task_stack, bpf_ktime_get_boot_ns};
 use probe_common::{FRAMES, Kind, OffcpuRecord, SLEEPER_SETS, SleeperSet, WAYS, Wait};
 
 use crate::{
-    atomic,
-    emit::{self, Fate},
-    map::{OFFSETS, RING, SELF_TGID, SLEEPERS, TAKEN, global},
+    atomic, emit,
+    map::{OFFSETS, RING, SLEEPERS, TAKEN, global, is_own},
     task::{self, Object},
 };
 
@@ -89,8 +88,10 @@ impl Way {
     #[inline(always)]
     pub fn free(self, pid: u32) {
         self.set(0, 0);
-        // SAFETY: a word of the global.
-        unsafe { atomic::add_32(taken(pid), u32::MAX) };
+        if let Some(taken) = taken(pid) {
+            // SAFETY: a value of the map.
+            unsafe { atomic::add_32(taken, u32::MAX) };
+        }
     }
 
     /// Marks the sleep as told of; false where it has ended meanwhile.
@@ -109,17 +110,15 @@ pub fn set_of(pid: u32) -> Option<*mut SleeperSet> {
 
 /// How many ways of this thread's set are taken.
 #[inline(always)]
-fn taken(pid: u32) -> *mut u32 {
-    let index = (pid & (SLEEPER_SETS - 1)) as usize;
-    // SAFETY: within the global, since it has as many words as there are sets.
-    unsafe { (&raw const TAKEN).cast_mut().cast::<u32>().add(index) }
+fn taken(pid: u32) -> Option<*mut u32> {
+    TAKEN.get_ptr_mut(pid & (SLEEPER_SETS - 1))
 }
 
 /// False where this thread surely has no way.
 #[inline(always)]
 pub fn maybe_sleeps(pid: u32) -> bool {
-    // SAFETY: a word of the global.
-    unsafe { taken(pid).read_volatile() != 0 }
+    // SAFETY: a value of the map.
+    taken(pid).is_some_and(|taken| unsafe { taken.read_volatile() != 0 })
 }
 
 /// The way of a thread in its set.
@@ -149,9 +148,10 @@ pub fn enter(pid: u32, flags: u64, since: u64) -> bool {
         // SAFETY: a value of the map, valid while this program runs.
         if unsafe { atomic::replace(way.key, 0, key) } == 0 {
             // SAFETY: as above; the way is ours now.
-            unsafe {
-                way.since.write_volatile(since);
-                atomic::add_32(taken(pid), 1);
+            unsafe { way.since.write_volatile(since) };
+            if let Some(taken) = taken(pid) {
+                // SAFETY: as above.
+                unsafe { atomic::add_32(taken, 1) };
             }
             return true;
         }
@@ -177,17 +177,18 @@ pub struct Stall {
 #[inline(always)]
 pub fn send(task: Object, pid: u32, stall: &Stall) {
     let tgid: u32 = task.load(global(&OFFSETS.task_tgid));
-    if tgid == global(&SELF_TGID) {
+    if is_own(tgid) {
         return;
     }
     let Some(mut entry) = RING.reserve::<OffcpuRecord>(0) else {
-        return emit::count_shared(Kind::Offcpu, Fate::Lost);
+        return emit::count_shared_lost(Kind::Offcpu);
     };
     // SAFETY: every field is written below but the stack past its frames; until then the entry holds old ring
     // bytes, valid for its integers.
     let OffcpuRecord { header, payload } = unsafe { &mut *entry.as_mut_ptr() };
     header.tag = Kind::Offcpu.tag();
     header.length = size_of::<OffcpuRecord>() as u32;
+    header.stamp = emit::stamp_shared(Kind::Offcpu);
     task::identify(task, u64::from(tgid) << 32 | u64::from(pid), header);
     let head = &mut header.head;
     (head.nr, head.errno, head.ret) = (0, 0, 0);
@@ -214,5 +215,4 @@ pub fn send(task: Object, pid: u32, stall: &Stall) {
     };
     payload.frames = if bytes > 0 { (bytes / 8) as u32 } else { 0 };
     entry.submit(0);
-    emit::count_shared(Kind::Offcpu, Fate::Sent);
 }

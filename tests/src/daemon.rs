@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::follow::Follower;
 use crate::ledger::Ledger;
+use crate::pins::PinDir;
 use crate::wait;
 
 /// The daemon's binary, from `PROBE_DAEMON`.
@@ -39,6 +40,8 @@ pub struct Daemon {
     process: Child,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+    /// Its own place for pins, where it has one.
+    _pins: Option<PinDir>,
     /// Whether its log is shown when it is dropped; a test runner shows that only where a test failed.
     pub shows_log: bool,
 }
@@ -79,15 +82,24 @@ impl Daemon {
                 sink.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        Ok(Self { process, log, reader: Some(reader), shows_log: true })
+        Ok(Self { process, log, reader: Some(reader), _pins: None, shows_log: true })
     }
 
-    /// Starts the daemon with a configuration file and waits until it captures. Its state lies beside that file.
+    /// Starts the daemon with a configuration file and waits until it captures. Its state lies beside that file; what it
+    /// pins goes with it, unless an argument says where.
     pub fn start(config: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary()?);
         let state = format!("event.state_dir={}", config.with_file_name("state").display());
         command.arg("--config").arg(config).args(["--set", &state]).args(arguments).stdout(Stdio::null());
+        let pins = match arguments.iter().any(|argument| argument.starts_with("event.pin_dir=")) {
+            true => None,
+            false => Some(PinDir::new()?),
+        };
+        if let Some(pins) = &pins {
+            command.args(["--set", &pins.setting()]);
+        }
         let mut daemon = Self::spawn(&mut command)?;
+        daemon._pins = pins;
         daemon.wait_for_log("capturing", wait::PATIENCE)?;
         Ok(daemon)
     }
@@ -125,6 +137,12 @@ impl Daemon {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.process), signal)?)
+    }
+
+    /// Kills it, as a crash would.
+    pub fn crash(self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        self.ended().map(drop)
     }
 
     /// Asks it to stop, and waits for its end.

@@ -77,12 +77,17 @@ impl Ledger {
             self.of("matched")?,
             sum(&["sent", "folded", "lost_ring"])?,
         )?;
-        equal("sent = received", self.of("sent")?, self.of("received")?)?;
         equal(
-            "received + folded = lost_pipeline + malformed + dismissed + events",
-            sum(&["received", "folded"])?,
-            sum(&["lost_pipeline", "malformed", "dismissed", "events"])?,
+            "sent + folded = taken_before + lost_pipeline + malformed + dismissed + events",
+            sum(&["sent", "folded"])?,
+            sum(&["taken_before", "lost_pipeline", "malformed", "dismissed", "events"])?,
         )?;
+        let (sent, received, before) = (self.of("sent")?, self.of("received")?, self.of("taken_before")?);
+        let taken = sent.checked_sub(received);
+        anyhow::ensure!(
+            taken.is_some_and(|taken| taken <= before),
+            "{sent} sent, {received} received: {self:?}"
+        );
         anyhow::ensure!(!self.sinks.is_empty(), "the ledger names no sink");
         for sink in self.sinks.keys() {
             let figures =

@@ -10,6 +10,7 @@ pub mod death;
 pub mod follow;
 pub mod kafka;
 pub mod ledger;
+pub mod pins;
 pub mod provoke;
 pub mod record;
 pub mod stall;

@@ -7,53 +7,56 @@
 use std::{sync::Arc, time::Duration};
 
 use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
+    Ebpf,
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
-use probe_common::{
-    ABSENT, ASKED, Asked, COUNTERS, Counters, EXITS, FOLD, FOLD_BANKS, FOLD_FIRST, Kind, OFFSETS, PAGE_WAYS,
-    POLICY, RING, RUNNERS, RingRecord, SELF_TGID, SyscallPolicy, asked, heap,
-};
+use probe_common::{ABSENT, ASKED, Asked, COUNTERS, Counters, Kind, POLICY, SyscallPolicy, asked, heap};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, watch},
     time,
 };
-use tracing::{debug, error, warn};
+use tracing::{error, info, warn};
+use ulid::Ulid;
 
-use crate::{
-    clock::Clock,
-    enrich::process::Table,
-    event::{Batch, Event, Observation},
-    meter::Meter,
-};
+use crate::{enrich::process::Table, event::Batch, meter::Meter};
 
+mod before;
 mod btf;
+mod drain;
 mod exits;
 mod hooks;
 mod host;
+mod inherit;
+mod ledger;
+mod load;
+mod maps;
 mod offcpu;
 mod outbox;
+mod pins;
 mod processes;
 mod repeats;
 
+use before::Before;
+use drain::{Drained, drain};
 use hooks::Links;
 pub use host::claim;
+pub use inherit::Inherited;
+use inherit::{Estate, of_kind, sum, until_gone};
+pub use ledger::Ledger;
+use maps::{Maps, array, ring};
 pub use offcpu::Thresholds;
 use offcpu::{SWEEP, Stalls};
 use outbox::Outbox;
+pub use pins::Pins;
+use pins::Side;
 use processes::Tables;
 use repeats::Repeats;
 
-/// The BPF object, aligned as its ELF structures need; empty in a build without BPF tools.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bpf-object"));
-
 /// Time between two drains while events arrive: an event waits at most this long, a flood costs no more wake-ups.
 const DRAIN_PAUSE: Duration = Duration::from_millis(4);
-/// Records that one drain takes at most before it lets others run.
-const DRAIN: usize = 16 * 1024;
-/// Observations that are sent to the pipeline at once.
-const BATCH: usize = 256;
+/// So many drains take more records than any ring buffer holds.
+const ALL_DRAINS: usize = 64;
 /// After detaching, programs that still run on other CPUs end within this time.
 const LAST_PROGRAMS: Duration = Duration::from_millis(20);
 
@@ -114,6 +117,12 @@ pub struct Kernel {
     links: Links,
     stalls: Stalls,
     processes: Option<Tables>,
+    ledger: Ledger,
+    pins: Option<Pins>,
+    /// This kernel side, where it is pinned.
+    side: Option<Side>,
+    /// What earlier daemons have left, until it is delivered.
+    estate: Estate,
 }
 
 /// Whether this build and this host can capture at all. Ask before anything else is opened: most of what a
@@ -123,7 +132,7 @@ pub struct Kernel {
 /// [`KernelError`], which says what is missing and what to do.
 pub fn check() -> Result<(), KernelError> {
     host::check()?;
-    if OBJECT.is_empty() { Err(KernelError::Stub) } else { Ok(()) }
+    if load::OBJECT.is_empty() { Err(KernelError::Stub) } else { Ok(()) }
 }
 
 /// What is captured; it may change while the programs run.
@@ -145,16 +154,17 @@ pub struct Folding {
 }
 
 impl Kernel {
-    /// Loads and attaches the programs; from here on events are captured.
+    /// Loads and attaches the programs, or goes on with those of an earlier daemon; from here on events are captured.
     ///
     /// # Errors
     /// [`KernelError`], which says what is missing and what to do.
-    pub fn attach(selection: &Selection, folding: Folding) -> Result<Self, KernelError> {
+    pub async fn attach(
+        selection: &Selection,
+        folding: Folding,
+        pins: Option<Pins>,
+        meter: &Meter,
+    ) -> Result<Self, KernelError> {
         check()?;
-        // Types take tens of megabytes while they are read, so one reader is dropped before the next begins. aya has
-        // read them already when it makes a loader, and for itself needs none.
-        let mut loader = EbpfLoader::new();
-        loader.btf(None);
         let types = btf::read()?;
         let (mut offsets, missing) = btf::offsets(&types);
         let unfit = hooks::unfit(&types);
@@ -168,38 +178,120 @@ impl Kernel {
         if !host::memory_cgroup_is_v1() {
             offsets.css_set_memory = ABSENT;
         }
-        let own = std::process::id();
-        let pages = FOLD_BANKS * folding.pages().max(1);
-        let mut bpf = loader
-            .verifier_log_level(VerifierLogLevel::DEBUG)
-            .override_global(OFFSETS, &offsets, true)
-            .override_global(SELF_TGID, &own, true)
-            .map_max_entries(FOLD, pages)
-            .map_max_entries(FOLD_FIRST, pages * PAGE_WAYS)
-            .map_max_entries(EXITS, folding.exits())
-            .map_max_entries(RUNNERS, cpus())
-            .load(OBJECT)
-            .map_err(|e| KernelError::refused("loading the BPF object", e))?;
+        let name = load::name(&offsets, folding);
+        let mut estate = match &pins {
+            Some(pins) => Estate::find(pins, &name, meter).await,
+            None => Estate::default(),
+        };
+        let mut side = estate.side.take();
+        let mut loaded = load::load(&offsets, folding, side.as_mut());
+        if let (Err(error), Some(unusable)) = (&loaded, side.take_if(|_| loaded.is_err())) {
+            warn!(%error, "programs run already, and this daemon cannot go on with them");
+            estate.replace(unusable, meter).await;
+            loaded = load::load(&offsets, folding, None);
+        }
+        let mut bpf = loaded?;
+        let adopted = side.is_some();
+        if let (None, Some(pins)) = (&side, pins.as_ref().filter(|pins| pins.keep())) {
+            match pins.pin(&bpf) {
+                Ok(new) => side = Some(new),
+                Err(error) => {
+                    warn!(%error, "maps cannot be pinned: nothing is captured between a crash and the next start")
+                }
+            }
+        }
+        let ledger = Ledger::new(&mut bpf)?;
+        if !adopted {
+            let maps = side.as_ref().map_or(Ok(0), Side::digest)?;
+            let epoch = (Ulid::generate().random() as u64).max(1);
+            ledger
+                .update(|ledger| (ledger.epoch, ledger.maps) = (epoch, maps))
+                .map_err(|e| KernelError::refused("writing a map", e))?;
+            if let Some(Err(error)) = side.as_mut().map(|side| side.complete(&name)) {
+                warn!(%error, "pins are not complete: what is not delivered when this daemon crashes is lost");
+            }
+        }
 
         let policy = array(&mut bpf, POLICY)?;
         let asked = array(&mut bpf, ASKED)?;
-        let repeats = Repeats::new(&mut bpf, folding)?;
-        let ring = RingBuf::try_from(take_map(&mut bpf, RING)?)
-            .map_err(|e| KernelError::refused("mapping the ring buffer", e))?;
+        let repeats = Repeats::new(&mut bpf, ledger.clone())?;
         #[expect(
             deprecated,
             reason = "the new form is unsafe; a RingBuf owns its descriptor until it is dropped"
         )]
-        let ring = AsyncFd::with_interest(ring, Interest::READABLE)
+        let ring = AsyncFd::with_interest(ring(&mut bpf)?, Interest::READABLE)
             .map_err(|e| KernelError::refused("polling the ring buffer", e))?;
-        let counters = PerCpuArray::try_from(take_map(&mut bpf, COUNTERS)?)
+        let counters = PerCpuArray::try_from(bpf.take(COUNTERS)?)
             .map_err(|e| KernelError::refused("opening the counters", e))?;
         let stalls = Stalls::new(&mut bpf)?;
         let processes = Some(Tables::new(&mut bpf)?);
-        let mut kernel =
-            Self { bpf, ring, counters, policy, asked, repeats, links: Links::new(unfit), stalls, processes };
-        kernel.select(selection)?;
+        let links = Links::new(unfit, side.as_ref().map(Side::links));
+        let mut kernel = Self {
+            bpf,
+            ring,
+            counters,
+            policy,
+            asked,
+            repeats,
+            links,
+            stalls,
+            processes,
+            ledger,
+            pins,
+            side,
+            estate,
+        };
+        if adopted {
+            info!("an earlier daemon's programs have run on, and this one goes on with them");
+            meter.folded_before.add(kernel.repeats.inherit()?);
+            if selection.families.contains(&Kind::Offcpu) && kernel.links.has("sched_switch") {
+                kernel.stalls.resume(&mut kernel.bpf);
+            }
+        }
+        if let Err(error) = kernel.select(selection) {
+            kernel.take_down().await;
+            return Err(error);
+        }
         Ok(kernel)
+    }
+
+    /// What earlier daemons have left, if any.
+    pub fn inherited(&self) -> Option<Inherited> {
+        self.estate.inherited
+    }
+
+    /// The account of this kernel side.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger.clone()
+    }
+
+    /// Detaches all programs, until the last has run.
+    async fn take_down(&mut self) {
+        until_gone(&self.links.detach()).await;
+    }
+
+    /// Delivers what earlier daemons have left, and learns how much they have taken.
+    async fn inherit(&mut self, pipeline: &mpsc::Sender<Batch>, meter: &Meter) {
+        let mut rest = std::mem::take(&mut self.estate.batches);
+        if self.inherited().is_some_and(|inherited| !inherited.replaced) {
+            let mut before = Before::new(|kind| of_kind(&self.counters, kind).unwrap_or_default());
+            // What was counted a moment ago is in the ring buffer now.
+            time::sleep(DRAIN_PAUSE).await;
+            for _ in 0..ALL_DRAINS {
+                if drain(self.ring.get_mut(), meter, Some(&mut before), |events| rest.push(events))
+                    == Drained::All
+                {
+                    break;
+                }
+            }
+            meter.received_before.add(before.sum());
+            rest.push(self.repeats.harvest(meter));
+            info!(
+                taken = meter.taken_before(),
+                "so many events were taken by earlier daemons, which may not have delivered all"
+            );
+        }
+        deliver(rest, pipeline, meter).await;
     }
 
     /// The tables of processes, once.
@@ -242,6 +334,7 @@ impl Kernel {
         mut selection: watch::Receiver<Selection>,
         mut stop: watch::Receiver<bool>,
     ) {
+        self.inherit(&pipeline, &meter).await;
         let mut outbox = Outbox::default();
         let mut sweep = time::interval_at(time::Instant::now() + interval, interval);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -252,7 +345,7 @@ impl Kernel {
             tokio::select! {
                 ready = self.ring.readable_mut() => match ready {
                     Ok(mut guard) => {
-                        let drained = drain(guard.get_inner_mut(), &meter, |events| outbox.put(events, &meter));
+                        let drained = drain(guard.get_inner_mut(), &meter, None, |events| outbox.put(events, &meter));
                         outbox.flush(&pipeline);
                         if drained == Drained::All {
                             guard.clear_ready();
@@ -292,32 +385,23 @@ impl Kernel {
                 _ = stop.changed() => {}
             }
         }
-        self.links.detach(&mut self.bpf);
-        time::sleep(LAST_PROGRAMS).await;
+        self.take_down().await;
         // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
         let mut rest: Vec<Batch> = std::iter::from_fn(|| outbox.take()).collect();
-        while drain(self.ring.get_mut(), &meter, |events| rest.push(events)) == Drained::Some {}
-        self.repeats.next_bank();
-        rest.push(self.repeats.harvest(&meter));
-        for batch in rest {
-            let events = batch.occurrences();
-            if pipeline.send(batch).await.is_err() {
-                meter.lost_pipeline.add(events);
-            }
-        }
+        while drain(self.ring.get_mut(), &meter, None, |events| rest.push(events)) == Drained::Some {}
+        rest.push(self.repeats.rest(&meter));
+        deliver(rest, &pipeline, &meter).await;
         self.count(&meter);
+        self.side.iter().for_each(Side::remove);
+        self.pins.iter().for_each(Pins::give_back);
     }
 
     /// Takes over the kernel's counters.
     fn count(&self, meter: &Meter) {
         for kind in Kind::ALL {
-            match self.counters.get(&(kind as u32), 0) {
-                Ok(values) => {
-                    let total = values.iter().fold(Counters::default(), |sum, cpu| Counters {
-                        sent: sum.sent + cpu.sent,
-                        lost: sum.lost + cpu.lost,
-                    });
-                    meter.set_kernel(kind, total);
+            match of_kind(&self.counters, kind) {
+                Ok(counted) => {
+                    meter.set_kernel(kind, sum(&[sum(&counted), self.estate.counted[kind as usize]]))
                 }
                 Err(error) => warn!(%error, family = kind.name(), "the kernel's counters cannot be read"),
             }
@@ -325,53 +409,12 @@ impl Kernel {
     }
 }
 
-#[derive(Eq, PartialEq)]
-enum Drained {
-    All,
-    Some,
-}
-
-/// Takes records out of the ring, until it is empty or [`DRAIN`] records are out.
-fn drain(ring: &mut RingBuf<MapData>, meter: &Meter, mut deliver: impl FnMut(Batch)) -> Drained {
-    let clock = Clock::now();
-    let mut batch = Vec::new();
-    let mut taken = 0;
-    while taken < DRAIN {
-        let Some(bytes) = ring.next() else { break };
-        taken += 1;
-        match RingRecord::parse(&bytes) {
-            Ok(record) => {
-                let time = clock.wall(record.header.head.finish);
-                batch.push(Observation { time, event: Event::from(&record) });
-            }
-            Err(error) => {
-                meter.malformed.add(1);
-                debug!(%error, "a record of the ring buffer cannot be read");
-            }
-        }
-        drop(bytes);
-        if batch.len() == BATCH {
-            deliver(Batch::Events(std::mem::take(&mut batch)));
+/// Hands over in order, as fast as the pipeline goes.
+async fn deliver(batches: Vec<Batch>, pipeline: &mpsc::Sender<Batch>, meter: &Meter) {
+    for batch in batches {
+        let events = batch.occurrences();
+        if pipeline.send(batch).await.is_err() {
+            meter.lost_pipeline.add(events);
         }
     }
-    if !batch.is_empty() {
-        deliver(Batch::Events(batch));
-    }
-    meter.received.add(taken as u64);
-    if taken < DRAIN { Drained::All } else { Drained::Some }
-}
-
-/// CPUs that this kernel can have.
-fn cpus() -> u32 {
-    let possible = aya::util::nr_cpus().unwrap_or(1);
-    u32::try_from(possible).unwrap_or(u32::MAX)
-}
-
-fn take_map(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, KernelError> {
-    bpf.take_map(name)
-        .ok_or_else(|| KernelError::Refused { what: "the BPF object", detail: format!("has no map {name}") })
-}
-
-fn array<V: aya::Pod>(bpf: &mut Ebpf, name: &'static str) -> Result<Array<MapData, V>, KernelError> {
-    Array::try_from(take_map(bpf, name)?).map_err(|e| KernelError::refused("opening a map", e))
 }

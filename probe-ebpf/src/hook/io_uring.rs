@@ -16,7 +16,7 @@ use probe_common::{ABSENT, Kind, REGISTERS, X86_64, io_uring_slot};
 
 use crate::{
     failure::{Caller, Failure, reports},
-    map::{OFFSETS, POLICY, SELF_TGID, global},
+    map::{OFFSETS, POLICY, global, is_own},
     task::Object,
 };
 
@@ -64,7 +64,7 @@ fn failed(request: *const u8, user_data: u64, errno: u32) {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
-    if (pid_tgid >> 32) as u32 == global(&SELF_TGID) {
+    if is_own((pid_tgid >> 32) as u32) {
         return;
     }
     let caller = Request { user_data };

@@ -36,6 +36,7 @@ pub fn mark_victim(ctx: BtfTracePointContext) -> i32 {
         let (header, payload) = (&mut record.header, &mut record.payload);
         header.tag = Kind::Oom.tag();
         header.length = size_of::<OomRecord>() as u32;
+        header.stamp = emit::stamp(Kind::Oom);
         let tid: u32 = victim.load(global(&OFFSETS.task_pid));
         let tgid: u32 = victim.load(global(&OFFSETS.task_tgid));
         task::identify(victim, u64::from(tgid) << 32 | u64::from(tid), header);

@@ -17,7 +17,7 @@ use probe_common::{ABSENT, COMM_LEN, ExitKey, ExitRecord, Fault, FoldedExit, Kin
 use crate::{
     atomic,
     emit::{self, Fate},
-    map::{CONTROL, ENDED, EXIT_SCRATCH, EXITS, FAULTS, OFFSETS, SELF_TGID, SENDERS, control, global},
+    map::{CONTROL, ENDED, EXIT_SCRATCH, EXITS, FAULTS, OFFSETS, SENDERS, control, global, is_own},
     process,
     task::{self, Object},
 };
@@ -64,7 +64,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     };
     let status = code & 0xffff;
     let tgid: u32 = leader.load(global(&OFFSETS.task_tgid));
-    if status != 0 && tgid != global(&SELF_TGID) {
+    if status != 0 && !is_own(tgid) {
         // Whom the kernel killed for memory is joined with the record of that kill, so each has one of its own.
         let oom = global(&OFFSETS.signal_oom_mm);
         let own = if oom == ABSENT { status & SIGNAL == SIGKILL } else { signal.load::<u64>(oom) != 0 };
@@ -133,6 +133,7 @@ fn describe(leader: Object, tgid: u32, key: &ExitKey, fault: Option<&Fault>, rec
     let (header, payload) = (&mut record.header, &mut record.payload);
     header.tag = Kind::Exit.tag();
     header.length = size_of::<ExitRecord>() as u32;
+    header.stamp = emit::stamp(Kind::Exit);
     task::identify(leader, u64::from(tgid) << 32 | u64::from(tgid), header);
     let head = &mut header.head;
     (head.nr, head.errno, head.ret) = (0, 0, 0);

@@ -20,7 +20,7 @@ use aya_ebpf::{
 use probe_common::{ABSENT, Kind, OffcpuControl, Runner, Wait};
 
 use crate::{
-    emit::{self, Fate},
+    emit,
     map::{HOG, OFFCPU_CONTROL, OFFSETS, SLEEPER_CGROUPS, SLEEPER_NAMES, STARVED_TOLD, control, global},
     stall::{self, INTERRUPTIBLE, Stall, TOLD, Way},
     task::{Object, cgroup_id},
@@ -123,7 +123,7 @@ fn note_hog(prev: Object) {
 fn leave(prev: Object, flags: u64) {
     let pid: u32 = prev.load(global(&OFFSETS.task_pid));
     if !stall::enter(pid, flags, now()) {
-        emit::count_shared(Kind::Offcpu, Fate::Lost);
+        emit::count_shared_lost(Kind::Offcpu);
     }
 }
 

@@ -13,7 +13,7 @@ use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
 use crate::{
     failure::{Caller, Failure, may_matter, reports},
     hook::cap_capable,
-    map::{OFFSETS, POLICY, SELF_TGID, global},
+    map::{OFFSETS, POLICY, global, is_own},
     task::Object,
 };
 
@@ -85,7 +85,7 @@ fn wanted(regs: *const u8, policy: &SyscallPolicy, nr: u32, slot: u32, errno_abi
     let task = Object::current_task();
     let (errno, abi) = (errno_abi >> 8, errno_abi as u8);
     let tgid: u32 = task.load(global(&OFFSETS.task_tgid));
-    if tgid == global(&SELF_TGID) {
+    if is_own(tgid) {
         return;
     }
     let tid: u32 = task.load(global(&OFFSETS.task_pid));

@@ -3,16 +3,11 @@
 //! In: the table of ends, and which of its banks nobody counts in any more. Out: for each end that repeated, its first
 //! occurrence and how many no ring record tells of.
 
-use std::collections::HashMap;
-
-use aya::{
-    Ebpf,
-    maps::{HashMap as Table, MapData},
-};
-use probe_common::{EXITS, EXITS_LEN, ExitKey, FoldedExit};
+use aya::maps::{HashMap, MapData, MapError};
+use probe_common::{EXITS, EXITS_LEN, EXITS_TOLD, ExitKey, FoldedExit};
 use tracing::warn;
 
-use super::{Folding, KernelError, take_map};
+use super::{Folding, KernelError, ledger::Ledger, maps::Maps};
 use crate::{
     clock::Clock,
     event::{Event, Exit, Observation},
@@ -21,9 +16,10 @@ use crate::{
 
 /// The table, and what was read of it.
 pub struct Exits {
-    table: Table<MapData, ExitKey, FoldedExit>,
-    /// What was told of ends that are not forgotten yet.
-    told: HashMap<ExitKey, u64>,
+    table: HashMap<MapData, ExitKey, FoldedExit>,
+    /// What was taken of ends that are not forgotten yet.
+    told: HashMap<MapData, ExitKey, u64>,
+    ledger: Ledger,
 }
 
 impl Folding {
@@ -34,11 +30,28 @@ impl Folding {
 }
 
 impl Exits {
-    /// Takes the map.
-    pub fn new(bpf: &mut Ebpf) -> Result<Self, KernelError> {
-        let table = Table::try_from(take_map(bpf, EXITS)?)
-            .map_err(|e| KernelError::refused("opening the table of ends", e))?;
-        Ok(Self { table, told: HashMap::new() })
+    /// Takes the maps, and goes on as they are.
+    pub fn new(maps: &mut impl Maps, ledger: Ledger) -> Result<Self, KernelError> {
+        let refused = |e| KernelError::refused("opening the table of ends", e);
+        let table = HashMap::try_from(maps.take(EXITS)?).map_err(refused)?;
+        let told = HashMap::try_from(maps.take(EXITS_TOLD)?).map_err(refused)?;
+        Ok(Self { table, told, ledger })
+    }
+
+    /// Mends what an earlier daemon left half done; how many occurrences earlier daemons have taken of ends that are not
+    /// forgotten.
+    pub fn inherit(&mut self) -> Result<u64, KernelError> {
+        let refused = |e| KernelError::refused("reading what was folded", e);
+        let told: Vec<(ExitKey, u64)> = self.told.iter().filter_map(Result::ok).collect();
+        let mut taken = 0;
+        for (key, count) in told {
+            match self.table.get(&key, 0) {
+                Ok(folded) if folded.count >= count => taken += count,
+                Ok(_) | Err(MapError::KeyNotFound) => self.told.remove(&key).map_err(refused)?,
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        Ok(taken)
     }
 
     /// Takes what these banks have counted since they were read last, and forgets what the first has.
@@ -51,6 +64,7 @@ impl Exits {
         // Programs add to the third bank meanwhile, which moves nothing of the others.
         let keys: Vec<ExitKey> = self.table.keys().filter_map(Result::ok).collect();
         let clock = Clock::now();
+        let mut forgotten = 0;
         for key in keys.into_iter().filter(|key| [first, second].contains(&key.bank)) {
             let folded = match self.table.get(&key, 0) {
                 Ok(folded) => folded,
@@ -59,18 +73,30 @@ impl Exits {
                     continue;
                 }
             };
-            let fresh = folded.count.saturating_sub(self.told.get(&key).copied().unwrap_or_default());
+            let fresh = folded.count.saturating_sub(self.told.get(&key, 0).unwrap_or_default());
             if fresh > 0 {
+                if let Err(error) = self.told.insert(key, folded.count, 0) {
+                    warn!(%error, "repeated ends of processes cannot be taken; they are reported later");
+                    continue;
+                }
                 meter.folded.add(fresh);
                 repeats.push((observation(&folded, &clock), fresh));
-                self.told.insert(key, folded.count);
             }
             if key.bank == first {
                 match self.table.remove(&key) {
-                    Ok(()) => drop(self.told.remove(&key)),
+                    Ok(()) => {
+                        forgotten += folded.count;
+                        // Where nothing repeated there is nothing to remove.
+                        let _ = self.told.remove(&key);
+                    }
                     Err(error) => warn!(%error, "repeated ends of processes cannot be forgotten"),
                 }
             }
+        }
+        if forgotten > 0
+            && let Err(error) = self.ledger.update(|ledger| ledger.folded_cleared += forgotten)
+        {
+            warn!(%error, "the account of what was taken is not exact any more");
         }
     }
 }

@@ -1,16 +1,18 @@
 //! Which programs there are, where they attach, and what for.
 //!
-//! In: the loaded object and the families that are switched on. Out: links. A hook that this kernel lacks switches
+//! In: the loaded object, the families that are switched on, and links that earlier daemons have pinned. Out: links. A hook that this kernel lacks switches
 //! its families off, with one warning that names them; the others go on.
+
+use std::{fs, io, path::PathBuf};
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLinkId},
+    programs::{BtfTracePoint, ProgramError, links::FdLink},
 };
 use probe_common::Kind;
 use tracing::{info, warn};
 
-use super::KernelError;
+use super::{KernelError, pins::open_link};
 
 /// A program of the BPF object on a BTF-typed tracepoint.
 struct Hook {
@@ -128,13 +130,21 @@ pub fn unfit(types: &btf_rs::Btf) -> Vec<(&'static str, &'static str)> {
     unfit.map(|(program, _, what)| (program, what)).collect()
 }
 
-/// The programs that are attached, and those that may not be, as [`unfit`] has them.
-pub struct Links(Vec<(&'static str, BtfTracePointLinkId)>, Vec<(&'static str, &'static str)>);
+/// The programs that are attached.
+pub struct Links {
+    attached: Vec<(&'static str, FdLink)>,
+    /// Those that may not be, as [`unfit`] has them.
+    unfit: Vec<(&'static str, &'static str)>,
+    /// Where links are pinned, by the names of their programs.
+    pins: Option<PathBuf>,
+}
 
 impl Links {
-    /// None attached.
-    pub fn new(unfit: Vec<(&'static str, &'static str)>) -> Self {
-        Self(Vec::new(), unfit)
+    /// What is pinned is attached; nothing else.
+    pub fn new(unfit: Vec<(&'static str, &'static str)>, pins: Option<PathBuf>) -> Self {
+        let pinned = |hook: &Hook| Some((hook.program, open_link(&pins.as_ref()?.join(hook.program))?));
+        let attached = HOOKS.iter().filter_map(pinned).collect();
+        Self { attached, unfit, pins }
     }
 
     /// Attaches every hook that serves one of these families, and detaches the others.
@@ -148,11 +158,19 @@ impl Links {
         for hook in hooks {
             let serves: Vec<&str> =
                 hook.families.iter().filter(|kind| families.contains(kind)).map(|kind| kind.name()).collect();
-            let at = self.0.iter().position(|(program, _)| *program == hook.program);
+            let at = self.attached.iter().position(|(program, _)| *program == hook.program);
             match (at, serves.is_empty()) {
-                (Some(at), true) => detach(bpf, self.0.swap_remove(at)),
+                (Some(at), true) => {
+                    let (program, link) = self.attached.swap_remove(at);
+                    self.unpin(program);
+                    drop(link);
+                }
                 (None, false) => match self.fits(hook).and_then(|()| attach(bpf, &mut types, hook)) {
-                    Ok(link) => self.0.push((hook.program, link)),
+                    Ok(link) => {
+                        let link =
+                            self.pin(hook.program, link).or_else(|| attach(bpf, &mut types, hook).ok());
+                        self.attached.extend(link.map(|link| (hook.program, link)));
+                    }
                     Err(error) => {
                         let (families, hook, without) = (serves.join(", "), hook.program, hook.without);
                         match without {
@@ -172,18 +190,18 @@ impl Links {
         if let (false, Some(error)) = (HOOKS.iter().any(captures), refused) {
             return Err(error);
         }
-        let hooks: Vec<_> = self.0.iter().map(|(program, _)| *program).collect();
+        let hooks: Vec<_> = self.attached.iter().map(|(program, _)| *program).collect();
         info!(hooks = hooks.join(", "), "attached");
         Ok(())
     }
 
     /// Whether this program runs.
     pub fn has(&self, program: &str) -> bool {
-        self.0.iter().any(|(attached, _)| *attached == program)
+        self.attached.iter().any(|(attached, _)| *attached == program)
     }
 
     fn fits(&self, hook: &Hook) -> Result<(), KernelError> {
-        match self.1.iter().find(|(program, _)| *program == hook.program) {
+        match self.unfit.iter().find(|(program, _)| *program == hook.program) {
             Some((_, what)) => Err(KernelError::Lacks(format!("a tracepoint {} {what}", hook.tracepoint))),
             None => Ok(()),
         }
@@ -199,24 +217,43 @@ impl Links {
                 || before.into_iter().any(|other| other.tracepoint == hook.tracepoint))
     }
 
-    /// Detaches all.
-    pub fn detach(&mut self, bpf: &mut Ebpf) {
-        self.0.drain(..).for_each(|link| detach(bpf, link));
+    /// Detaches all; the ids of the links.
+    pub fn detach(&mut self) -> Vec<u32> {
+        let mut ids = Vec::new();
+        for (program, link) in std::mem::take(&mut self.attached) {
+            ids.extend(link.info().map(|info| info.id()));
+            self.unpin(program);
+        }
+        ids
+    }
+
+    fn unpin(&self, program: &str) {
+        if let Some(Err(error)) = self.pins.as_ref().map(|pins| fs::remove_file(pins.join(program)))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            warn!(%error, program, "a program could not be detached; remove the directory event.pin_dir");
+        }
+    }
+
+    /// Lets a program run on when the daemon is gone; none where it could not be pinned, and is detached again.
+    fn pin(&self, program: &str, link: FdLink) -> Option<FdLink> {
+        let Some(pins) = &self.pins else { return Some(link) };
+        let path = pins.join(program);
+        // What is there is no link, or it would have been taken over.
+        if path.exists() {
+            self.unpin(program);
+        }
+        match link.pin(path) {
+            Ok(pinned) => Some(pinned.into()),
+            Err(error) => {
+                warn!(%error, program, "this program ends with the daemon, since its link cannot be pinned; see event.pin_dir");
+                None
+            }
+        }
     }
 }
 
-fn detach(bpf: &mut Ebpf, (program, link): (&str, BtfTracePointLinkId)) {
-    let detached = match bpf.program_mut(program).map(<&mut BtfTracePoint>::try_from) {
-        Some(Ok(found)) => found.detach(link),
-        Some(Err(error)) => Err(error),
-        None => Ok(()),
-    };
-    if let Err(error) = detached {
-        warn!(%error, program, "a program could not be detached; it ends with the daemon");
-    }
-}
-
-fn attach(bpf: &mut Ebpf, types: &mut Types, hook: &Hook) -> Result<BtfTracePointLinkId, KernelError> {
+fn attach(bpf: &mut Ebpf, types: &mut Types, hook: &Hook) -> Result<FdLink, KernelError> {
     let missing = || KernelError::Refused {
         what: "the BPF object",
         detail: format!("has no program {}", hook.program),
@@ -232,7 +269,8 @@ fn attach(bpf: &mut Ebpf, types: &mut Types, hook: &Hook) -> Result<BtfTracePoin
             error => KernelError::refused("loading a program", error),
         })?;
     }
-    program.attach().map_err(|e| KernelError::refused("attaching a program", e))
+    let link = program.attach().and_then(|link| program.take_link(link));
+    link.map(FdLink::from).map_err(|e| KernelError::refused("attaching a program", e))
 }
 
 /// The kernel's types, read when the first program is loaded, and given back after the last: they take more memory
@@ -262,7 +300,7 @@ mod tests {
             eprintln!("this kernel has no BTF: nothing to compare");
             return;
         };
-        let links = Links::new(unfit(&types));
+        let links = Links::new(unfit(&types), None);
         let left = |tracepoint: &str| {
             let hooks = HOOKS.iter().filter(|hook| hook.tracepoint == tracepoint);
             hooks.filter(|hook| links.fits(hook).is_ok() && !links.is_replaced(hook)).count()
@@ -272,11 +310,11 @@ mod tests {
 
     #[test]
     fn where_no_program_fits_one_is_complained_of() {
-        let links = Links::new(vec![("io_uring_complete", "a"), ("io_uring_complete_v1", "b")]);
+        let links = Links::new(vec![("io_uring_complete", "a"), ("io_uring_complete_v1", "b")], None);
         let left: Vec<_> =
             HOOKS.iter().filter(|hook| !links.is_replaced(hook) && links.fits(hook).is_err()).collect();
         assert_eq!(left.iter().map(|hook| hook.program).collect::<Vec<_>>(), ["io_uring_complete"]);
-        let links = Links::new(vec![("io_uring_complete", "a")]);
+        let links = Links::new(vec![("io_uring_complete", "a")], None);
         let kept = |program| HOOKS.iter().any(|hook| hook.program == program && !links.is_replaced(hook));
         assert!(!kept("io_uring_complete") && kept("io_uring_complete_v1"));
     }

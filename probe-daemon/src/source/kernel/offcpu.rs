@@ -17,7 +17,10 @@ use probe_common::{
 use rustix::time::{ClockId, clock_getres};
 use tracing::{debug, warn};
 
-use super::{KernelError, array, take_map};
+use super::{
+    KernelError,
+    maps::{Maps, array},
+};
 use crate::cgroup::Cgroups;
 
 /// Time between two looks at all threads.
@@ -60,7 +63,7 @@ pub struct Stalls {
     control: Array<MapData, OffcpuControl>,
     calibration: Array<MapData, Calibration>,
     sleepers: Array<MapData, SleeperSet>,
-    taken: Array<MapData, [u32; SLEEPER_SETS as usize]>,
+    taken: Array<MapData, u32>,
     names: HashMap<MapData, [u8; COMM_LEN], u32>,
     cgroups: HashMap<MapData, u64, u32>,
     /// Patterns of paths of cgroups, and how many sweeps ago they were looked up.
@@ -73,16 +76,16 @@ pub struct Stalls {
 }
 
 impl Stalls {
-    /// Takes the maps; nothing is a stall yet.
+    /// Takes the maps, and goes on as they are.
     pub fn new(bpf: &mut Ebpf) -> Result<Self, KernelError> {
-        let names = HashMap::try_from(take_map(bpf, SLEEPER_NAMES)?)
+        let names = HashMap::try_from(bpf.take(SLEEPER_NAMES)?)
             .map_err(|e| KernelError::refused("opening a map", e))?;
-        let cgroups = HashMap::try_from(take_map(bpf, SLEEPER_CGROUPS)?)
+        let cgroups = HashMap::try_from(bpf.take(SLEEPER_CGROUPS)?)
             .map_err(|e| KernelError::refused("opening a map", e))?;
-        let control = array(bpf, OFFCPU_CONTROL)?;
+        let control: Array<_, OffcpuControl> = array(bpf, OFFCPU_CONTROL)?;
         let (calibration, sleepers, taken) =
             (array(bpf, CALIBRATION)?, array(bpf, SLEEPERS)?, array(bpf, TAKEN)?);
-        let now = OffcpuControl { gate: i64::MAX, ..OffcpuControl::default() };
+        let now = control.get(&0, 0).map_err(|e| KernelError::refused("reading thresholds", e))?;
         Ok(Self {
             control,
             calibration,
@@ -101,20 +104,13 @@ impl Stalls {
     /// Gets ready for the hook of the scheduler, before it is attached: what was noted earlier is forgotten, and the
     /// clocks are compared.
     pub fn begin(&mut self, bpf: &mut Ebpf) -> Result<(), KernelError> {
-        let loaded = load(bpf);
-        self.sweeps = loaded.is_ok();
-        if let Err(error) = loaded {
-            warn!(
-                "threads that wait for a CPU, and stalls that go on, are not captured on this kernel: {error}"
-            );
-        }
+        self.load(bpf);
         if self.now.tick != 0 {
             for index in 0..SLEEPER_SETS {
                 let cleared = self.sleepers.set(index, SleeperSet::default(), 0);
+                let cleared = cleared.and_then(|()| self.taken.set(index, 0, 0));
                 cleared.map_err(|e| KernelError::refused("clearing the table of sleepers", e))?;
             }
-            let cleared = self.taken.set(0, [0; SLEEPER_SETS as usize], 0);
-            cleared.map_err(|e| KernelError::refused("clearing the table of sleepers", e))?;
         }
         // The coarse clocks advance with the tick.
         self.now.tick = u64::try_from(clock_getres(ClockId::MonotonicCoarse).tv_nsec).unwrap_or_default();
@@ -125,6 +121,27 @@ impl Stalls {
         thread::sleep(Duration::from_millis(1));
         self.sweep(bpf);
         Ok(())
+    }
+
+    /// The hook of the scheduler runs already: who sleeps since when is known, and the clocks were compared.
+    pub fn resume(&mut self, bpf: &mut Ebpf) {
+        self.load(bpf);
+        if let Ok(starved) = i64::try_from(self.now.starved)
+            && self.now.gate != i64::MAX
+        {
+            let (ticks, monotonic) = (self.now.gate.saturating_sub(starved), self.now.scheduler_offset);
+            self.samples.push_back(Calibration { ticks, monotonic, taken: 1, ..Calibration::default() });
+        }
+    }
+
+    fn load(&mut self, bpf: &mut Ebpf) {
+        let loaded = load(bpf);
+        self.sweeps = loaded.is_ok();
+        if let Err(error) = loaded {
+            warn!(
+                "threads that wait for a CPU, and stalls that go on, are not captured on this kernel: {error}"
+            );
+        }
     }
 
     /// Sets thresholds and names, at any time.

@@ -11,7 +11,7 @@ use aya::{
 };
 use probe_common::{LIVING, PAST, PastKey, ProcessEntry};
 
-use super::{KernelError, take_map};
+use super::{KernelError, maps::Maps};
 use crate::enrich::process::Table;
 
 /// The program that visits every process.
@@ -27,8 +27,8 @@ impl Tables {
     /// Takes the maps.
     pub fn new(bpf: &mut Ebpf) -> Result<Self, KernelError> {
         let refused = |e| KernelError::refused("opening a map", e);
-        let living = HashMap::try_from(take_map(bpf, LIVING)?).map_err(refused)?;
-        let past = HashMap::try_from(take_map(bpf, PAST)?).map_err(refused)?;
+        let living = HashMap::try_from(bpf.take(LIVING)?).map_err(refused)?;
+        let past = HashMap::try_from(bpf.take(PAST)?).map_err(refused)?;
         Ok(Self { living, past })
     }
 }

@@ -12,14 +12,14 @@ use tests::provoke::{Flood, Pace, RARE};
 use tests::wait;
 
 /// Nothing on the host is an event but what the floods do, or what the rest of the host loses would be in the sums.
-const ONLY_RARE: &str = "[[event.syscall.rules]]\nerrnos = [\"EBADF\"]\naction = \"report\"\n\
+pub const ONLY_RARE: &str = "[[event.syscall.rules]]\nerrnos = [\"EBADF\"]\naction = \"report\"\n\
     syscalls = [\"fdatasync\", \"fsync\", \"syncfs\", \"pread64\", \"pwrite64\", \"readv\", \
     \"writev\", \"preadv\", \"pwritev\", \"ftruncate\", \"fchdir\", \"fchmod\", \
     \"fchown\", \"fstatfs\", \"getdents64\", \"fallocate\", \"fadvise64\", \"readahead\", \
     \"flistxattr\", \"listen\"]\n\n\
     [[event.syscall.rules]]\naction = \"drop\"\n";
 /// Families whose events have nothing to do with it.
-const NO_OTHERS: [&str; 4] =
+pub const NO_OTHERS: [&str; 4] =
     ["event.exec.switch=off", "event.oom.switch=off", "event.offcpu.switch=off", "event.exit.switch=off"];
 
 /// What the records say.

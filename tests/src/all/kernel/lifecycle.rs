@@ -117,6 +117,6 @@ fn records_of_one_run_after_another_are_numbered_without_a_gap() -> Result<()> {
     let hashes: Vec<_> =
         follower.records.iter().map(|record| record.attribute("gala_gopher.probe.config_hash")).collect();
     let said: Vec<_> = hashes.iter().filter_map(|hash| hash.as_str()).collect();
-    ensure!(said.len() == 4 && said.iter().all(|hash| *hash == said[0]), "{said:?}");
+    ensure!(said.len() == 4 && said[0] == said[1] && said[2] == said[3], "{said:?}");
     Ok(())
 }
