@@ -20,6 +20,7 @@ pub const RING_TAG: u32 = 0x8000_0000;
 pub const RING_VERSION: u32 = 4;
 /// Low bits of a stamp that are the number; a CPU that sends a million records a second takes nine years to use them up.
 const NUMBER_BITS: u32 = 48;
+const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
 
 /// What an event is about; each kind has its own counters in the kernel.
 #[repr(u32)]
@@ -114,7 +115,7 @@ impl RingHeader {
     /// many were read before.
     #[inline(always)]
     pub const fn stamp_of(cpu: u32, number: u64) -> u64 {
-        (cpu as u64) << NUMBER_BITS | number & ((1 << NUMBER_BITS) - 1)
+        (cpu as u64) << NUMBER_BITS | (number & NUMBER)
     }
 
     /// The CPU that sent it.
@@ -124,7 +125,7 @@ impl RingHeader {
 
     /// Its number among the records of its kind that this CPU has sent, from 1.
     pub const fn number(&self) -> u64 {
-        self.stamp & ((1 << NUMBER_BITS) - 1)
+        self.stamp & NUMBER
     }
 }
 

@@ -126,7 +126,12 @@ fn calls_before_during_and_after_kills_are_told_or_counted_to_the_unit() -> Resu
     let flood = |_| Flood::of(Pace::PerMillisecond(20), 60_000, &RARE);
     let mut floods = (0..3).map(flood).collect::<Result<Vec<_>>>()?;
     for _ in 0..3 {
-        succession.wait_for(100)?;
+        // A slow guest may have none left for the last of the daemons.
+        until("records, or the end of the floods", PATIENCE, || {
+            let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
+            let told = succession.told()?.last().is_some_and(|told| *told >= 100);
+            Ok((told || ended.into_iter().all(|ended| ended)).then_some(()))
+        })?;
         daemon.crash()?;
         thread::sleep(Duration::from_millis(200));
         daemon = succession.start(&keys)?;
@@ -297,7 +302,7 @@ fn without_a_bpf_file_system_it_warns_and_captures() -> Result<()> {
     wait_for_end(&mut floods)?;
     succession.wait_for(100)?;
     let (ledger, log) = succession.finish(daemon)?;
-    ensure!(log.matches("WARN").count() == 1, "{log}");
+    ensure!(log.matches("mount -t bpf").count() == 1, "{log}");
     ensure!(!succession.dir.path().join("pins").exists() && ledger.of("taken_before")? == 0);
     Ok(())
 }
