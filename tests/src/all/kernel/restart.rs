@@ -30,6 +30,8 @@ struct Succession {
     pins: PinDir,
     config: PathBuf,
     followers: Vec<Follower>,
+    /// The processes that make this test's calls.
+    pids: Vec<i32>,
 }
 
 impl Succession {
@@ -37,7 +39,7 @@ impl Succession {
         let dir = open_dir()?;
         let config = dir.path().join("gala-gopher.conf");
         fs::write(&config, file_config(&dir.path().join("0"), ONLY_RARE))?;
-        Ok(Self { dir, pins: PinDir::new()?, config, followers: Vec::new() })
+        Ok(Self { dir, pins: PinDir::new()?, config, followers: Vec::new(), pids: Vec::new() })
     }
 
     fn start(&mut self, keys: &[&str]) -> Result<Daemon> {
@@ -49,6 +51,18 @@ impl Succession {
         let keys = [&NO_OTHERS[..], &own, keys].concat();
         let arguments: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
         Daemon::start(&self.config, &arguments)
+    }
+
+    /// A process that makes calls which hardly any other process makes.
+    fn flood(&mut self, calls: u64) -> Result<Flood> {
+        let flood = Flood::of(Pace::PerMillisecond(20), calls, &RARE)?;
+        self.pids.push(flood.pid());
+        Ok(flood)
+    }
+
+    /// The same; all calls are made when this returns.
+    fn calls(&mut self, calls: u64) -> Result<()> {
+        wait_for_end(&mut [self.flood(calls)?])
     }
 
     /// Occurrences in the records of each daemon, of calls that this test has made. A line that a killed daemon has not
@@ -63,11 +77,11 @@ impl Succession {
     }
 
     fn sums(&mut self, own: bool) -> Result<Vec<u64>> {
-        let name = fs::read_to_string("/proc/thread-self/comm")?;
         let mut sums = Vec::new();
         for follower in &mut self.followers {
             follower.poll()?;
-            let ours = |record: &&Record| record.attribute("thread.name").as_str() == Some(name.trim_end());
+            let pids = &self.pids;
+            let ours = |record: &Record| pids.iter().any(|pid| i64::from(*pid) == record.pid());
             let records = follower.records.iter().filter(|record| ours(record) == own);
             sums.push(
                 records.filter_map(|record| record.attribute("gala_gopher.occurrences").as_u64()).sum(),
@@ -123,8 +137,7 @@ fn calls_before_during_and_after_kills_are_told_or_counted_to_the_unit() -> Resu
     // Three processes with twenty calls each have sixty keys for sixteen entries: some are folded, some are sent.
     let keys = ["event.fold_entries=16"];
     let mut daemon = succession.start(&keys)?;
-    let flood = |_| Flood::of(Pace::PerMillisecond(20), 60_000, &RARE);
-    let mut floods = (0..3).map(flood).collect::<Result<Vec<_>>>()?;
+    let mut floods = (0..3).map(|_| succession.flood(60_000)).collect::<Result<Vec<_>>>()?;
     for _ in 0..3 {
         // A slow guest may have none left for the last of the daemons.
         until("records, or the end of the floods", PATIENCE, || {
@@ -161,13 +174,11 @@ fn calls_that_are_made_while_no_daemon_runs_are_told_of_by_the_next() -> Result<
     let mut succession = Succession::new()?;
     let daemon = succession.start(&[])?;
     let links = succession.pinned("links")?;
-    let mut floods = vec![Flood::of(Pace::PerMillisecond(20), 2_000, &RARE)?];
-    wait_for_end(&mut floods)?;
+    succession.calls(2_000)?;
     succession.wait_for(2_000)?;
     daemon.crash()?;
     // Nobody but the kernel has them meanwhile.
-    let mut floods = vec![Flood::of(Pace::PerMillisecond(20), 1_000, &RARE)?];
-    wait_for_end(&mut floods)?;
+    succession.calls(1_000)?;
     let daemon = succession.start(&[])?;
     succession.wait_for(1_000)?;
     ensure!(succession.pinned("links")? == links, "other links than before");
@@ -207,12 +218,10 @@ fn a_clean_stop_leaves_nothing_in_the_kernel() -> Result<()> {
 fn other_sizes_replace_what_runs_when_it_has_been_emptied() -> Result<()> {
     let mut succession = Succession::new()?;
     succession.start(&[])?.crash()?;
-    let mut floods = vec![Flood::of(Pace::PerMillisecond(20), 2_000, &RARE)?];
-    wait_for_end(&mut floods)?;
+    succession.calls(2_000)?;
     let daemon = succession.start(&["event.fold_entries=480"])?;
     succession.wait_for(2_000)?;
-    let mut floods = vec![Flood::of(Pace::PerMillisecond(20), 1_000, &RARE)?];
-    wait_for_end(&mut floods)?;
+    succession.calls(1_000)?;
     ensure!(fs::read_dir(succession.pins.path())?.count() == 1, "the old pins are left");
     let (ledger, log) = succession.finish(daemon)?;
     ensure!(log.contains("another version or configuration has captured before"), "{log}");
@@ -228,8 +237,7 @@ fn other_sizes_replace_what_runs_when_it_has_been_emptied() -> Result<()> {
 fn without_pins_a_daemon_takes_down_what_an_earlier_one_has_left() -> Result<()> {
     let mut succession = Succession::new()?;
     succession.start(&[])?.crash()?;
-    let mut floods = vec![Flood::of(Pace::PerMillisecond(20), 500, &RARE)?];
-    wait_for_end(&mut floods)?;
+    succession.calls(500)?;
     let daemon = succession.start(&["event.pin=off"])?;
     succession.wait_for(500)?;
     ensure!(fs::read_dir(succession.pins.path())?.count() == 0, "pins are left");
@@ -280,8 +288,7 @@ fn pins_that_are_not_whole_are_replaced() -> Result<()> {
             }
         }
         let daemon = succession.start(&[])?;
-        let mut floods = vec![Flood::of(Pace::PerMillisecond(20), 100, &RARE)?];
-        wait_for_end(&mut floods)?;
+        succession.calls(100)?;
         succession.wait_for(100)?;
         ensure!(fs::read_dir(succession.pins.path())?.count() == 1, "{damage}: other pins are left");
         let (ledger, log) = succession.finish(daemon)?;
@@ -298,8 +305,7 @@ fn without_a_bpf_file_system_it_warns_and_captures() -> Result<()> {
     let nowhere = format!("event.pin_dir={}", succession.dir.path().join("pins").display());
     let mut daemon = succession.start(&[&nowhere])?;
     daemon.wait_for_log("mount -t bpf", PATIENCE)?;
-    let mut floods = vec![Flood::of(Pace::PerMillisecond(20), 100, &RARE)?];
-    wait_for_end(&mut floods)?;
+    succession.calls(100)?;
     succession.wait_for(100)?;
     let (ledger, log) = succession.finish(daemon)?;
     ensure!(log.matches("mount -t bpf").count() == 1, "{log}");
