@@ -34,6 +34,11 @@ impl Record {
         Ok(Self(value))
     }
 
+    /// Whether the daemon says something of itself. Such a record stands for no event.
+    pub fn is_of_probe(&self) -> bool {
+        self.top("EventName").as_str().is_some_and(|name| name.starts_with("gala_gopher.probe."))
+    }
+
     /// A member of the document, null where there is none.
     pub fn top(&self, name: &str) -> &Value {
         &self.0[name]

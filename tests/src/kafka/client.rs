@@ -16,7 +16,7 @@ use crate::record::Record;
 /// Reads partition 0 of a topic from its beginning.
 pub struct Reader {
     consumer: BaseConsumer,
-    /// What it has read so far.
+    /// What it has read so far, but for what the daemon says of itself.
     pub records: Vec<Record>,
 }
 
@@ -26,7 +26,12 @@ impl Reader {
         let mut wait = Duration::from_millis(20);
         while let Some(message) = self.consumer.poll(wait) {
             match message {
-                Ok(message) => self.records.push(Record::parse(message.payload().unwrap_or_default())?),
+                Ok(message) => {
+                    let record = Record::parse(message.payload().unwrap_or_default())?;
+                    if !record.is_of_probe() {
+                        self.records.push(record);
+                    }
+                }
                 // The topic is not there, or not there any more; the records tell whether that is as it should be.
                 Err(_) => break,
             }
@@ -43,7 +48,9 @@ impl Reader {
             let text = std::str::from_utf8(message.payload().unwrap_or_default())?;
             let start = text.find(KEY).context("no log.record.uid")? + KEY.len();
             let id = text[start..].split('"').next().context("no end of log.record.uid")?;
-            ids.insert(id.to_owned());
+            if !text.contains("\"EventName\":\"gala_gopher.probe.") {
+                ids.insert(id.to_owned());
+            }
             wait = Duration::ZERO;
         }
         Ok(())

@@ -108,7 +108,7 @@ fn finish_counting(mut sent: Sent, made_before: usize) -> Result<(Ledger, String
     // Each record is of one event.
     let gone = ["lost_queue", "lost_delivery", "lost_spool", "kept"];
     let gone = gone.iter().map(|name| ledger.of_sink("kafka", name)).sum::<Result<u64>>()?;
-    let arrived = ledger.of("records")? - gone;
+    let arrived = ledger.of("events")? - gone;
     wait::until("all records", PATIENCE, || {
         sent.reader.poll_ids(&mut ids)?;
         Ok((ids.len() as u64 >= arrived).then_some(()))

@@ -124,7 +124,8 @@ impl Sent {
         ensure!(ended.code == Some(0), "the daemon ended with {:?}", ended.code);
         let ledger = ended.ledger()?;
         ledger.check()?;
-        let delivered = ledger.of_sink("kafka", "delivered")? as usize;
+        // Each record is of one event.
+        let delivered = ledger.of_sink("kafka", "delivered_events")? as usize;
         wait::until("all that was acknowledged", PATIENCE, || {
             self.reader.poll()?;
             Ok((self.reader.unique().len() >= delivered).then_some(()))
@@ -132,7 +133,7 @@ impl Sent {
         let (unique, lost) = (self.reader.unique().len(), ledger.lost() as usize);
         // What an earlier daemon left counts as made by this one; what it delivered itself is told by nobody.
         let resumed = ledger.of_sink("kafka", "resumed")? as usize;
-        let made = ledger.of("records")? as usize + resumed;
+        let made = ledger.of("events")? as usize + resumed;
         ensure!(made >= self.pids.len(), "{made} records of {} failures", self.pids.len());
         let kept = ledger.of_sink("kafka", "kept")? as usize;
         let sum = unique + lost + kept;

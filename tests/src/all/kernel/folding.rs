@@ -59,6 +59,9 @@ fn settle(mut probe: FileDaemon, mut floods: Vec<Flood>) -> Result<(Told, Ledger
     let own = std::fs::read_to_string("/proc/thread-self/comm")?;
     let mut told = Told::default();
     for record in &events.records {
+        if record.is_of_probe() {
+            continue;
+        }
         let occurrences = record.attribute("gala_gopher.occurrences").as_u64().unwrap_or(0);
         ensure!(occurrences > 0, "a record of nothing: {}", record.0);
         if record.attribute("thread.name").as_str() == Some(own.trim_end()) {
