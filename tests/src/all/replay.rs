@@ -194,7 +194,10 @@ fn a11_a_full_file_rolls_and_a_torn_line_is_cut_away() -> Result<()> {
 #[test]
 fn d10_a_burst_is_its_first_record_and_one_for_the_rest() -> Result<()> {
     let dir = open_dir()?;
-    let text = format!("{}{}\n", format!("{}\n", openat()).repeat(5), raw());
+    // One that the built-in rules report.
+    let mut denied = openat();
+    (denied["error"], denied["return"]) = ("EACCES".into(), (-13).into());
+    let text = format!("{}{}\n", format!("{denied}\n").repeat(5), raw());
     let keys = ["logs.burst_filter=on", "logs.burst_window_ms=3600000"];
     let output = to_files(&text, dir.path(), &keys)?;
     let records = file(dir.path(), "gopher_event")?;
