@@ -25,8 +25,7 @@ pub(super) struct Adviser {
     /// Files and keys that a sentence about TLS names.
     authorities: String,
     certificate: String,
-    /// What was said, and when; empty while all is well.
-    said: Mutex<Vec<(Code, Instant)>>,
+    said: Mutex<Vec<(String, Instant)>>,
 }
 
 impl Adviser {
@@ -53,48 +52,54 @@ impl Adviser {
         }
     }
 
-    fn said(&self) -> MutexGuard<'_, Vec<(Code, Instant)>> {
+    fn said(&self) -> MutexGuard<'_, Vec<(String, Instant)>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what can be done about an error, unless that was said a moment ago. librdkafka reports each attempt; a
     /// line for each would fill the log of a host whose brokers are away.
     pub fn warn(&self, code: Code, reason: &str) {
-        if self.is_new(code) {
-            warn!(reason, "{}", self.sentence(code, reason));
+        // That all brokers are down only sums up what was said of each.
+        if code != Code::AllBrokersDown || self.said().is_empty() {
+            self.say(reason, self.sentence(code, reason));
         }
     }
 
-    /// Whether this was not said a moment ago; it counts as said then.
-    fn is_new(&self, code: Code) -> bool {
+    /// Says this, unless it was said a moment ago.
+    fn say(&self, reason: &str, sentence: String) {
         let mut said = self.said();
-        // That all brokers are down only sums up what was said of each.
-        if code == Code::AllBrokersDown && !said.is_empty() {
-            return false;
-        }
         said.retain(|(_, when)| when.elapsed() < PAUSE);
-        let new = !said.iter().any(|(other, _)| *other == code);
-        if new {
-            said.push((code, Instant::now()));
+        if !said.iter().any(|(other, _)| *other == sentence) {
+            warn!(reason, "{sentence}");
+            said.push((sentence, Instant::now()));
         }
-        new
+    }
+
+    /// Brokers close connections again and again, which is no error to librdkafka.
+    pub fn closed(&self, times: u64) {
+        let Self { brokers, .. } = self;
+        let advice = match self.user {
+            None => format!(
+                "the listener at {brokers} may want TLS (kafka.tls, kafka.ca_file) or a login (kafka.username). "
+            ),
+            Some(_) => String::new(),
+        };
+        let reason = format!("{times} connections closed since Kafka has last taken a record");
+        self.say(&reason, format!("Kafka closes the connection; {advice}Records wait"));
     }
 
     /// A secret cannot be read any more.
     pub fn unreadable(&self, reason: &str) {
-        if self.is_new(Code::InvalidArgument) {
-            warn!(reason, "a secret for Kafka cannot be read; the one that was read before is tried");
-        }
+        self.say(
+            reason,
+            "a secret for Kafka cannot be read; the one that was read before is tried".to_owned(),
+        );
     }
 
     /// librdkafka makes no producer of what it is given.
     pub fn no_producer(&self, reason: &str) {
-        if self.is_new(Code::Fail) {
-            warn!(
-                reason,
-                "Kafka: no producer can be made; mend the file that is named, and it is tried again. Records wait"
-            );
-        }
+        let sentence = "Kafka: no producer can be made; mend the file that is named, and it is tried again. Records wait";
+        self.say(reason, sentence.to_owned());
     }
 
     /// A record was acknowledged.
@@ -121,13 +126,9 @@ impl Adviser {
                  {certificate}; a mended file takes effect at once. Records wait"
                 )
             }
-            Code::BrokerTransportFailure
-                if self.user.is_none()
-                    && (reason.contains("SSL listener") || reason.contains("in state UP")) =>
-            {
+            Code::BrokerTransportFailure if self.user.is_none() && reason.contains("SSL listener") => {
                 format!(
-                    "Kafka closes the connection; if this lasts, the listener at {brokers} may want TLS (kafka.tls, \
-                     kafka.ca_file) or a login (kafka.username). Records wait"
+                    "Kafka: {code}; the listener at {brokers} may want TLS (kafka.tls, kafka.ca_file). Records wait"
                 )
             }
             Code::Resolve => {
@@ -168,11 +169,10 @@ impl Adviser {
     /// The topic is missing, and it is not for the daemon to create it.
     pub fn missing(&self, why: &str) {
         let Self { brokers, topic, .. } = self;
-        if self.is_new(Code::UnknownTopicOrPartition) {
-            warn!(
-                "topic {topic} does not exist and {why}: run `kafka-topics.sh --bootstrap-server {brokers} --create \
-                 --topic {topic}`, or correct event.kafka_topic. Records wait"
-            );
-        }
+        let sentence = format!(
+            "topic {topic} does not exist and {why}: run `kafka-topics.sh --bootstrap-server {brokers} --create \
+             --topic {topic}`, or correct event.kafka_topic. Records wait"
+        );
+        self.say("there is no such topic", sentence);
     }
 }

@@ -72,8 +72,7 @@ impl Line {
     /// Opens the spool. `epoch` tells which kernel side counts the events.
     pub fn new(config: &Config, epoch: u64, meter: Arc<SinkMeter>) -> Self {
         let (store, found) = Store::new(config, Arc::clone(&meter));
-        let reached = if found.epoch == epoch { found.reached } else { 0 };
-        let totals = Totals { epoch, reached, ..found };
+        let totals = Totals { epoch, reached: found.reached(epoch), ..found };
         let kafka = &config.kafka;
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Self {

@@ -25,6 +25,9 @@ use super::advice::Adviser;
 /// A producer that has messages and a connection, and no acknowledgement for this time, is stuck.
 const STUCK: Duration = Duration::from_secs(60);
 
+/// Connections that brokers may close for good reasons, such as a restart, before somebody is told.
+const RESTARTS: u64 = 2;
+
 /// A record that Kafka did not take, and why.
 #[derive(Debug)]
 pub(super) struct Returned {
@@ -56,6 +59,8 @@ pub(super) struct State {
 /// How far the producer was when the statistics last showed it working or idle.
 struct Progress {
     acknowledged: u64,
+    /// Connections that brokers had closed.
+    closed: u64,
     since: Instant,
 }
 
@@ -70,7 +75,7 @@ impl State {
             broken: AtomicBool::new(false),
             returned: Mutex::default(),
             taken: Mutex::default(),
-            progress: Mutex::new(Progress { acknowledged: 0, since: Instant::now() }),
+            progress: Mutex::new(Progress { acknowledged: 0, closed: 0, since: Instant::now() }),
         }
     }
 
@@ -100,13 +105,21 @@ impl State {
         self.news.notify_one();
     }
 
-    /// Looks for a producer that has messages and a connection, and gets nothing acknowledged.
+    /// Looks for a producer that has messages and a connection, or gets one after the other, and gets nothing
+    /// acknowledged.
     fn watch(&self, statistics: &Statistics) {
         let acknowledged = self.acknowledged.load(Ordering::Relaxed);
         let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        let closed = statistics.brokers.values().map(|broker| broker.disconnects).sum();
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if statistics.msg_cnt == 0 || !connected || acknowledged != progress.acknowledged {
-            *progress = Progress { acknowledged, since: Instant::now() };
+        if statistics.msg_cnt == 0 || acknowledged != progress.acknowledged {
+            *progress = Progress { acknowledged, closed, since: Instant::now() };
+        } else if closed > progress.closed + RESTARTS {
+            self.troubled.store(true, Ordering::Release);
+            self.adviser.closed(closed - progress.closed);
+        }
+        if !connected {
+            progress.since = Instant::now();
         } else if progress.since.elapsed() >= STUCK {
             progress.since = Instant::now();
             warn!(
@@ -130,6 +143,8 @@ struct Statistics {
 #[derive(Deserialize)]
 struct Broker {
     state: String,
+    #[serde(default)]
+    disconnects: u64,
 }
 
 /// The receiver of librdkafka's callbacks.
