@@ -4,12 +4,13 @@
 //! entries. Out: for the attributes of a record the [`Entry`] that fits best, and what it says with the record's own
 //! values in it. All texts are taken apart when they are read; a record costs a few comparisons and one copy.
 
-use std::{borrow::Cow, collections::HashMap, fs, path::Path};
+use std::{borrow::Cow, collections::HashMap, path::Path};
 
 use crate::{
     config::ConfigError,
     record::{Value, cut},
     severity::Severity,
+    text_file,
 };
 
 mod check;
@@ -30,8 +31,6 @@ pub use docs::docs;
 const BUILT_IN: &str = include_str!("../../conf/events.toml");
 /// What its errors call it.
 const BUILT_IN_NAME: &str = "conf/events.toml (compiled in)";
-/// More than any real catalogue has.
-const MAX_BYTES: u64 = 4 << 20;
 /// What an id or a text that is not there is called.
 pub const NONE: &str = "none";
 /// The id of a name that nobody knows, and of what is no event at all but a success.
@@ -226,16 +225,13 @@ impl Catalogue {
 
 fn read(path: &Path) -> Result<String, Vec<ConfigError>> {
     let place = file::Place { file: path.display().to_string().into(), line: 0 };
-    let cannot = |error: String| {
-        vec![place.error(format!(
-            "{error}; event.catalogue names the file, and without it the built-in one serves"
-        ))]
-    };
-    let length = fs::metadata(path).map_err(|error| cannot(format!("cannot be read: {error}")))?.len();
-    if length > MAX_BYTES {
-        return Err(cannot("is larger than 4 MiB; a catalogue is not".to_owned()));
-    }
-    fs::read_to_string(path).map_err(|error| cannot(format!("cannot be read: {error}")))
+    text_file::read(path, 4, "a catalogue").map_err(|why| {
+        vec![
+            place.error(format!(
+                "{why}; event.catalogue names the file, and without it the built-in one serves"
+            )),
+        ]
+    })
 }
 
 /// The attributes of a record, as sentences have them.

@@ -85,10 +85,9 @@ impl Enricher {
     pub fn identify(&mut self, subject: &mut Subject, cgroup: Option<String>) {
         let key = (subject.pid, subject.process_start.unwrap_or_default());
         let numbers = Numbers { euid: subject.euid, uid: subject.uid, gid: subject.gid, cgroup };
-        let known = self.known.get(&key).filter(|known| known.numbers == numbers);
-        let known = known.filter(|known| known.since <= subject.seen);
         let changes = self.containers.changes();
-        let mut known = known;
+        let fits = |known: &&mut Known| known.numbers == numbers && known.since <= subject.seen;
+        let mut known = self.known.get(&key).filter(fits);
         if let Some(known) = &mut known
             && known.changes != changes
         {

@@ -3,15 +3,14 @@
 //! In: `include` and `exclude` of a channel, and the file that `logs.filter_file` names. Out: a [`Filter`] for each
 //! channel, or all that is wrong, each with its file and line; a filter with a mistake in it is none.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use crate::{
     catalogue::Catalogue,
     config::{Channel, Config, ConfigError, EventIds, Spanned, event_ids},
+    text_file,
 };
 
-/// More than any real filter has; it keeps a wrong path, such as a device, from filling the memory.
-const MAX_BYTES: u64 = 1 << 20;
 /// The key that names the file of a filter.
 const KEY: &str = "logs.filter_file";
 
@@ -128,17 +127,12 @@ fn unknown(ids: &EventIds, catalogue: &Catalogue) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let cannot = |why: String| ConfigError {
+    text_file::read(path, 1, "a filter").map_err(|why| ConfigError {
         file: path.display().to_string(),
         line: 0,
         key: KEY.to_owned(),
         message: format!("{why}; without {KEY} all events are written"),
-    };
-    let length = fs::metadata(path).map_err(|error| cannot(format!("cannot be read: {error}")))?.len();
-    if length > MAX_BYTES {
-        return Err(cannot("is larger than 1 MiB; a filter is not".to_owned()));
-    }
-    fs::read_to_string(path).map_err(|error| cannot(format!("cannot be read: {error}")))
+    })
 }
 
 #[cfg(test)]

@@ -39,4 +39,5 @@ pub mod spool;
 pub mod state;
 pub mod symbols;
 pub mod syscall;
+pub mod text_file;
 mod victim;

@@ -19,6 +19,7 @@ use probe_daemon::{
     sink::kafka,
     source::kernel::{KernelError, Pins},
 };
+use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -187,26 +188,19 @@ fn replay(replay: Replay) -> ExitCode {
         Err(errors) => return refuse(&errors),
     };
     log_to_stderr(config.global.log_level);
-    let name =
-        if replay.file.as_os_str() == "-" { "stdin".to_owned() } else { replay.file.display().to_string() };
-    let lines: Box<dyn BufRead> = if replay.file.as_os_str() == "-" {
-        Box::new(io::stdin().lock())
+    let (name, lines): (_, Box<dyn BufRead>) = if replay.file.as_os_str() == "-" {
+        ("stdin".to_owned(), Box::new(io::stdin().lock()))
     } else {
+        let name = replay.file.display().to_string();
         match File::open(&replay.file) {
-            Ok(file) => Box::new(BufReader::new(file)),
+            Ok(file) => (name, Box::new(BufReader::new(file))),
             Err(error) => {
                 eprintln!("probe-daemon: {name}: cannot be read: {error}");
                 return ExitCode::from(NO_INPUT);
             }
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "threads cannot be started");
-            return ExitCode::from(SOFTWARE);
-        }
-    };
+    let Some(runtime) = runtime() else { return ExitCode::from(SOFTWARE) };
     let policy = replay.config.is_some().then_some(policy);
     let host = replay::Host { id: replay.host_id, name: replay.host_name };
     let boot = replay.boot_time.map(|time| i64::try_from(time.as_nanosecond()).unwrap_or_default());
@@ -265,13 +259,7 @@ fn daemon(source: &Source) -> ExitCode {
         }
         Switch::On | Switch::Auto => {}
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "threads cannot be started");
-            return ExitCode::from(SOFTWARE);
-        }
-    };
+    let Some(runtime) = runtime() else { return ExitCode::from(SOFTWARE) };
     match runtime.block_on(run::run(&config, policy, catalogue, filters, || reload(source))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(start_error) => {
@@ -285,6 +273,12 @@ fn daemon(source: &Source) -> ExitCode {
             })
         }
     }
+}
+
+/// The threads that work; none, with the reason in the log, where the system gives none.
+fn runtime() -> Option<Runtime> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.inspect_err(|error| error!(%error, "threads cannot be started")).ok()
 }
 
 /// The configuration as it is now; none, with every error in the log, where it is not valid.

@@ -20,6 +20,7 @@ use std::{
     collections::VecDeque,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
+    ops::AddAssign,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -54,9 +55,17 @@ impl Tally {
         self.events += occurrences;
     }
 
+    /// One less.
     fn remove(&mut self, occurrences: u64) {
         self.records = self.records.saturating_sub(1);
         self.events = self.events.saturating_sub(occurrences);
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.events += other.events;
     }
 }
 
@@ -71,13 +80,6 @@ pub struct Found {
     pub damaged_bytes: u64,
     /// The totals of the last record that was taken in.
     pub totals: Totals,
-}
-
-impl Found {
-    /// Events of this epoch in records that were taken in.
-    pub fn reached(&self, epoch: u64) -> u64 {
-        if self.totals.epoch == epoch { self.totals.reached } else { 0 }
-    }
 }
 
 /// A folder of segments.
@@ -144,10 +146,7 @@ impl Spool {
     /// What is to be read.
     pub fn unread(&self) -> Tally {
         let mut sum = Tally::default();
-        for segment in &self.segments {
-            sum.records += segment.unread.records;
-            sum.events += segment.unread.events;
-        }
+        self.segments.iter().for_each(|segment| sum += segment.unread);
         sum
     }
 
@@ -190,8 +189,7 @@ impl Spool {
             if known {
                 newest.read_to = newest.bytes;
             } else {
-                newest.unread.records += tally.records;
-                newest.unread.events += tally.events;
+                newest.unread += tally;
             }
             self.totals = totals;
         }
@@ -226,8 +224,7 @@ impl Spool {
         let Some(oldest) = self.segments.front() else { return Ok(()) };
         fs::remove_file(&oldest.path)?;
         self.gone = self.gone.max(oldest.last);
-        self.lost.records += oldest.unread.records;
-        self.lost.events += oldest.unread.events;
+        self.lost += oldest.unread;
         self.segments.pop_front();
         Ok(())
     }
@@ -257,10 +254,8 @@ impl Spool {
             Ok(true)
         });
         if !matches!(whole, Ok(true)) {
-            let lost = std::mem::take(&mut segment.unread);
+            self.lost += std::mem::take(&mut segment.unread);
             segment.read_to = segment.bytes;
-            self.lost.records += lost.records;
-            self.lost.events += lost.events;
         }
         match whole? {
             true => Ok(()),

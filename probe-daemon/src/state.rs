@@ -42,8 +42,7 @@ struct Stored {
 }
 
 impl State {
-    /// Goes on where the daemon before has ended. `at_least` is the lowest number that may be given, where somebody knows
-    /// better than the file, and `exact` whether it is certain.
+    /// Goes on where the daemon before has ended. `known` is the next number, where somebody knows better than the file.
     pub fn open(dir: &Path, known: Option<u64>) -> Self {
         let path = dir.join(FILE_NAME);
         let made = DirBuilder::new().recursive(true).mode(0o750).create(dir);

@@ -16,6 +16,12 @@ static SCHEMA: LazyLock<Result<Validator, String>> = LazyLock::new(|| {
     jsonschema::validator_for(&schema).map_err(|error| error.to_string())
 });
 
+/// A number of a record's line by its key, for lines that are too many to be read strictly.
+pub fn number(line: &str, key: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(&format!("\"{key}\":"))?;
+    rest.split([',', '}']).next()?.parse().ok()
+}
+
 /// One record as a consumer reads it.
 #[derive(Debug, Clone)]
 pub struct Record(pub Value);

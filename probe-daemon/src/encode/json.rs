@@ -57,11 +57,11 @@ impl Json {
         if !resource.addresses.is_empty() {
             parts.push(("host.ip", Part::Texts(resource.addresses.clone())));
         }
+        let mut json = Self { resource: Vec::new(), parts };
         let mut resource = Vec::new();
-        let mut object = Object::begin(&mut resource);
-        parts.iter().for_each(|(key, part)| value(object.key(key), part));
-        object.end();
-        Self { resource, parts }
+        json.join(&mut resource, &[]);
+        json.resource = resource;
+        json
     }
 
     /// One line of JSON, without its newline.
@@ -86,8 +86,13 @@ impl Json {
     fn resource(&self, out: &mut Vec<u8>, more: &[(Cow<'static, str>, String)]) {
         if more.is_empty() {
             out.extend_from_slice(&self.resource);
-            return;
+        } else {
+            self.join(out, more);
         }
+    }
+
+    /// All parts, and what the record adds.
+    fn join(&self, out: &mut Vec<u8>, more: &[(Cow<'static, str>, String)]) {
         let mut object = Object::begin(out);
         self.parts.iter().for_each(|(key, part)| value(object.key(key), part));
         more.iter().for_each(|(key, own)| text(object.key(key), own));

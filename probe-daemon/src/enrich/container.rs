@@ -152,5 +152,19 @@ fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
+/// What the kubelet's names for containers and pods stand for; `value` has the value of a label or an annotation.
+pub(super) fn of_kubernetes(mut value: impl FnMut(&str) -> Option<String>) -> Container {
+    let mut first = |keys: [&str; 2]| keys.into_iter().find_map(&mut value).unwrap_or_default();
+    Container {
+        name: first(["io.kubernetes.cri.container-name", "io.kubernetes.container.name"]),
+        image: first(["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"]),
+        pod: first(["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"]),
+        namespace: first(["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
+        pod_uid: first(["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"]),
+        sandbox_id: first(["io.kubernetes.cri.sandbox-id", "io.kubernetes.sandbox.id"]),
+        ..Container::default()
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,32 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RawJson(pub RawEvent);
 
-/// Keys in the order of the layout; `pid` is the thread and `tid` its process there.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wire {
+/// The form that is written and read, out of the fields of [`Head`]: each is named here once.
+macro_rules! wire {
+    ($($(#[$attribute:meta])* $field:ident: $kind:ty,)*) => {
+        /// Keys in the order of the layout; `pid` is the thread and `tid` its process there.
+        #[derive(Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wire {
+            $($(#[$attribute])* $field: $kind,)*
+            buf: Vec<u8>,
+        }
+
+        impl From<&RawEvent> for Wire {
+            fn from(event: &RawEvent) -> Self {
+                Self { $($field: event.head.$field,)* buf: event.arguments.concat() }
+            }
+        }
+
+        impl Wire {
+            fn head(&self) -> Head {
+                Head { $($field: self.$field,)* }
+            }
+        }
+    };
+}
+
+wire! {
     pid: u32,
     tid: u32,
     uid: u32,
@@ -26,39 +48,15 @@ struct Wire {
     ipc_ns: u32,
     cgr_ns: u32,
     context_sw: u64,
-    error: u32,
+    #[serde(rename = "error")]
+    errno: u32,
     ret: u32,
     comm: [u8; COMM_LEN],
-    buf: Vec<u8>,
 }
 
 impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Head { pid, tid, uid, gid, nr, ns_pid, start, finish, sid, .. } = self.0.head;
-        let Head { pid_ns, uts_ns, mnt_ns, ipc_ns, cgr_ns, context_sw, errno, ret, comm, .. } = self.0.head;
-        let (error, buf) = (errno, self.0.arguments.concat());
-        Wire {
-            pid,
-            tid,
-            uid,
-            gid,
-            nr,
-            ns_pid,
-            start,
-            finish,
-            sid,
-            pid_ns,
-            uts_ns,
-            mnt_ns,
-            ipc_ns,
-            cgr_ns,
-            context_sw,
-            error,
-            ret,
-            comm,
-            buf,
-        }
-        .serialize(serializer)
+        Wire::from(&self.0).serialize(serializer)
     }
 }
 
@@ -70,29 +68,7 @@ impl<'de> Deserialize<'de> for RawJson {
         };
         let arguments: [[u8; ARG_LEN]; ARG_COUNT] =
             arguments.try_into().map_err(|_| D::Error::invalid_length(wire.buf.len(), &"640 bytes"))?;
-        let Wire { pid, tid, uid, gid, nr, ns_pid, start, finish, sid, .. } = wire;
-        let Wire { pid_ns, uts_ns, mnt_ns, ipc_ns, cgr_ns, context_sw, error: errno, ret, comm, .. } = wire;
-        let head = Head {
-            pid,
-            tid,
-            uid,
-            gid,
-            nr,
-            ns_pid,
-            start,
-            finish,
-            sid,
-            pid_ns,
-            uts_ns,
-            mnt_ns,
-            ipc_ns,
-            cgr_ns,
-            context_sw,
-            errno,
-            ret,
-            comm,
-        };
-        Ok(Self(RawEvent { head, arguments }))
+        Ok(Self(RawEvent { head: wire.head(), arguments }))
     }
 }
 

@@ -272,8 +272,8 @@ impl KafkaSink {
         })
     }
 
-    /// Waits for news of the producer, at most for this long, and looks after what else there is.
-    async fn idle(&mut self, most: Duration) {
+    /// Waits for news of the producer, at most for this long.
+    async fn news(&self, most: Duration) {
         match &self.session {
             Some(session) => tokio::select! {
                 () = session.state.news.notified() => {}
@@ -281,6 +281,11 @@ impl KafkaSink {
             },
             None => time::sleep(most).await,
         }
+    }
+
+    /// The same, and looks after what else there is.
+    async fn idle(&mut self, most: Duration) {
+        self.news(most).await;
         if self.looked_after.is_none_or(|when| when.elapsed() >= self.tick()) {
             self.looked_after = Some(Instant::now());
             self.look_after().await;
@@ -306,13 +311,7 @@ impl Sink for KafkaSink {
     }
 
     async fn wants_care(&self) {
-        match &self.session {
-            Some(session) => tokio::select! {
-                () = session.state.news.notified() => {}
-                () = time::sleep(self.tick()) => {}
-            },
-            None => time::sleep(self.tick()).await,
-        }
+        self.news(self.tick()).await;
     }
 
     async fn care(&mut self) {

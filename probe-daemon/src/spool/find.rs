@@ -85,8 +85,7 @@ impl<'a> Finder<'a> {
                 }
             }
         };
-        self.found.waiting.records += unread.records;
-        self.found.waiting.events += unread.events;
+        self.found.waiting += unread;
         let path = path.to_owned();
         let file = Some(Arc::new(file));
         Ok(Segment { path, last, bytes: end, read_to, unread, file, dirty: false })

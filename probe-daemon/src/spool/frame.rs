@@ -40,6 +40,13 @@ pub struct Totals {
     pub sequence: u64,
 }
 
+impl Totals {
+    /// Events of this epoch in records that were taken in.
+    pub fn reached(&self, epoch: u64) -> u64 {
+        if self.epoch == epoch { self.reached } else { 0 }
+    }
+}
+
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Head {

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Place, below};
+use super::{Place, below, of_kubernetes};
 use crate::{
     enrich::{cache::Cache, topology::Topology},
     event::Container,
@@ -125,17 +125,9 @@ impl Containers {
     }
 }
 
-/// What the kubelet's names for containers and pods stand for, in labels or in annotations.
+/// What the labels or annotations of a runtime's file say.
 fn kubernetes(labels: &Value) -> Container {
-    let first = |keys: [&str; 2]| keys.into_iter().find_map(|key| text(&labels[key])).unwrap_or_default();
-    Container {
-        name: first(["io.kubernetes.cri.container-name", "io.kubernetes.container.name"]),
-        image: first(["io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"]),
-        pod: first(["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"]),
-        namespace: first(["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"]),
-        pod_uid: first(["io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"]),
-        ..Container::default()
-    }
+    of_kubernetes(|key| text(&labels[key]))
 }
 
 fn json(path: &Path) -> Option<Value> {

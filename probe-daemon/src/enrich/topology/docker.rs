@@ -21,7 +21,7 @@ use super::{
     watch::{Socket, SocketError},
     with_pid,
 };
-use crate::{clock::wall_now, event::Container};
+use crate::{clock::wall_now, enrich::container::of_kubernetes, event::Container};
 
 /// More than a message of a change has.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -116,26 +116,10 @@ impl Inspected {
 
 fn described(id: String, name: &str, image: String, all: Labels, runtime: &'static str) -> Container {
     let mut all = all.unwrap_or_default();
-    let mut take = |key: &str| all.remove(key).unwrap_or_default();
     // What the kubelet writes on containers that it has Docker make.
-    let (pod, namespace) = (take("io.kubernetes.pod.name"), take("io.kubernetes.pod.namespace"));
-    let (pod_uid, own) = (take("io.kubernetes.pod.uid"), take("io.kubernetes.container.name"));
-    let sandbox_id = take("io.kubernetes.sandbox.id");
-    let name = if own.is_empty() { name.trim_start_matches('/').to_owned() } else { own };
-    let runtime = Some(runtime);
-    let labels = labels(all);
-    Container {
-        id,
-        pod,
-        sandbox_id,
-        name,
-        image,
-        namespace,
-        labels,
-        runtime,
-        pod_uid,
-        ..Container::default()
-    }
+    let known = of_kubernetes(|key| all.remove(key));
+    let name = if known.name.is_empty() { name.trim_start_matches('/').to_owned() } else { known.name };
+    Container { id, name, image, labels: labels(all), runtime: Some(runtime), ..known }
 }
 
 /// Takes whole messages from the beginning of what has come. They stand one after the other, with or without white space

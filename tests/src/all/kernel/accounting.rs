@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use tests::daemon::FileDaemon;
 use tests::ledger::Ledger;
 use tests::provoke::{Flood, Pace};
+use tests::record::number;
 use tests::wait;
 
 /// A record for each call.
@@ -31,10 +32,7 @@ impl Lines {
         probe.events.lines(|line| {
             self.all += 1;
             let text = String::from_utf8_lossy(line);
-            let number = |key: &str| {
-                let (_, rest) = text.split_once(&format!("\"{key}\":"))?;
-                rest.split([',', '}']).next()?.parse::<u64>().ok()
-            };
+            let number = |key: &str| number(&text, key);
             if let Some(sequence) = number("gala_gopher.sequence") {
                 let (first, last) = self.sequence.unwrap_or((sequence, sequence));
                 self.sequence = Some((first.min(sequence), last.max(sequence)));

@@ -22,7 +22,7 @@ use tests::daemon::{Daemon, FileDaemon, open_dir};
 use tests::kafka::Kafka;
 use tests::ledger::Ledger;
 use tests::provoke::{Flood, Pace, RARE};
-use tests::record::Record;
+use tests::record::{Record, number};
 use tests::wait;
 
 use crate::daemon::{memory, share};
@@ -334,10 +334,7 @@ impl Told {
     fn count(&mut self, probe: &mut FileDaemon) -> Result<()> {
         probe.events.lines(|line| {
             let text = String::from_utf8_lossy(line);
-            let number = |key: &str| {
-                let (_, rest) = text.split_once(&format!("\"{key}\":"))?;
-                rest.split([',', '}']).next()?.parse::<u64>().ok()
-            };
+            let number = |key: &str| number(&text, key);
             self.occurrences += number("gala_gopher.occurrences").unwrap_or_default();
             self.lost += number("gala_gopher.lost.count").unwrap_or_default();
         })
