@@ -13,7 +13,7 @@ use std::{
 use probe_common::io_uring_slot;
 use tokio::{
     sync::{mpsc, watch},
-    time,
+    task, time,
 };
 use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
@@ -95,14 +95,22 @@ impl Route {
                 self.queues.iter().for_each(|queue| queue.offer(record.clone()));
             }
             Err(error) => {
-                self.queues.iter().for_each(|queue| queue.refuse(occurrences));
+                self.refuse(occurrences);
                 error!(%error, "a record is lost: it cannot be encoded");
             }
         }
     }
-}
 
-impl Route {
+    /// Counts a record as lost for all queues.
+    fn refuse(&self, occurrences: u64) {
+        self.queues.iter().for_each(|queue| queue.refuse(occurrences));
+    }
+
+    /// Whether a queue has room.
+    fn has_room(&self) -> bool {
+        self.queues.iter().any(Queue::has_room)
+    }
+
     /// Waits until there is room in all queues, for whoever can wait.
     pub async fn ready(&self) {
         for queue in &self.queues {
@@ -153,6 +161,8 @@ impl Pipeline {
             if swept {
                 self.tell_losses(&mut ids, &mut context);
             }
+            // What the sinks were woken for may wait on this very thread.
+            task::yield_now().await;
         }
         let mut rest = self.fold.as_mut().map(Fold::finish).unwrap_or_default();
         name_frames(&mut rest, &mut symbols);
@@ -196,6 +206,14 @@ impl Pipeline {
         let policy = Arc::clone(&self.policy.borrow());
         let catalogue = Arc::clone(&self.catalogue.borrow());
         for (folded, sequence) in ready.iter().zip(first..) {
+            self.meter.records.add(1);
+            self.meter.events.add(folded.occurrences);
+            // A record that nobody has room for is not worth its making. What the daemon says of itself may take the last.
+            let of_host = folded.occurrences > 0;
+            if of_host && !self.routes.iter().any(Route::has_room) {
+                self.routes.iter().for_each(|route| route.refuse(folded.occurrences));
+                continue;
+            }
             let ruled = context.judge(&policy, &folded.seen.event).1;
             let facts = context.facts.of(&folded.seen.event);
             let background = Background { ruled, facts, catalogue: &catalogue };
@@ -205,8 +223,6 @@ impl Pipeline {
             };
             let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, background, Stamp { id, sequence, observed, clock });
-            self.meter.records.add(1);
-            self.meter.events.add(folded.occurrences);
             self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences));
         }
     }
