@@ -84,7 +84,7 @@ pub struct Route {
 
 impl Route {
     /// Encodes a record and offers it to all queues. `occurrences`: the events that it stands for.
-    pub fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
+    pub fn offer(&mut self, record: &LogRecord<'_>, occurrences: u64) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
                 let said = &record.said;
@@ -223,7 +223,7 @@ impl Pipeline {
             };
             let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, background, Stamp { id, sequence, observed, clock });
-            self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences));
+            self.routes.iter_mut().for_each(|route| route.offer(&record, folded.occurrences));
         }
     }
 }

@@ -118,10 +118,10 @@ impl Replay {
         let mut config = config.clone();
         config.spool.mode = SpoolMode::Off;
         let outlets = run::open(&config, self.filters.clone(), &resource, &deadline, &meter).await?;
-        let Outlets { routes, mut sinks, .. } = outlets;
+        let Outlets { mut routes, mut sinks, .. } = outlets;
         let mut maker = Maker { ids: Generator::new(), context: Context::default(), sequence: 0, host_id };
         while let Some(now) = line {
-            self.replay(&mut maker, now, &routes, &mut reader, &meter);
+            self.replay(&mut maker, now, &mut routes, &mut reader, &meter);
             let room = async {
                 for route in &routes {
                     route.ready().await;
@@ -153,16 +153,16 @@ impl Replay {
         &self,
         maker: &mut Maker,
         line: Line,
-        routes: &[Route],
+        routes: &mut [Route],
         reader: &mut Reader<'_>,
         meter: &Meter,
     ) {
         let clock = self.clock.unwrap_or_else(Clock::now);
         let observed = wall_now();
-        let offer = |record: &LogRecord<'_>, occurrences| {
+        let mut offer = |record: &LogRecord<'_>, occurrences| {
             meter.records.add(1);
             meter.events.add(occurrences);
-            routes.iter().for_each(|route| route.offer(record, occurrences));
+            routes.iter_mut().for_each(|route| route.offer(record, occurrences));
         };
         match line {
             Line::Event(event) => {

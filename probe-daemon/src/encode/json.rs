@@ -18,9 +18,6 @@ use crate::{
     record::{LogRecord, Value, resource::Resource},
 };
 
-/// More than most records need, so that few grow while they are written.
-const CAPACITY: usize = 4096;
-
 /// What it is called.
 pub static FORM: Form = Form {
     name: Cow::Borrowed("json"),
@@ -35,6 +32,9 @@ pub struct Json {
     resource: Vec<u8>,
     /// Its parts, for records that add to it.
     parts: Vec<(&'static str, Part)>,
+    /// Where a record is written before it is known how long it is. Records wait by thousands, and one that was shrunk would
+    /// leave a hole that the next does not fit in.
+    draft: Vec<u8>,
 }
 
 /// A part of a resource.
@@ -57,7 +57,7 @@ impl Json {
         if !resource.addresses.is_empty() {
             parts.push(("host.ip", Part::Texts(resource.addresses.clone())));
         }
-        let mut json = Self { resource: Vec::new(), parts };
+        let mut json = Self { resource: Vec::new(), parts, draft: Vec::new() };
         let mut resource = Vec::new();
         json.join(&mut resource, &[]);
         json.resource = resource;
@@ -65,9 +65,10 @@ impl Json {
     }
 
     /// One line of JSON, without its newline.
-    pub fn encode(&self, record: &LogRecord<'_>) -> Bytes {
-        let mut bytes = Vec::with_capacity(CAPACITY);
-        let mut out = Object::begin(&mut bytes);
+    pub fn encode(&mut self, record: &LogRecord<'_>) -> Bytes {
+        let mut draft = std::mem::take(&mut self.draft);
+        draft.clear();
+        let mut out = Object::begin(&mut draft);
         number_as_text(out.key("Timestamp"), record.timestamp);
         number_as_text(out.key("ObservedTimestamp"), record.observed);
         text(out.key("SeverityText"), record.said.severity.text());
@@ -77,9 +78,9 @@ impl Json {
         attributes(out.key("Attributes"), &record.attributes.list);
         text(out.key("Body"), &record.said.body);
         out.end();
-        // It may wait for long, with many others.
-        bytes.shrink_to_fit();
-        bytes.into()
+        let document = Bytes::copy_from_slice(&draft);
+        self.draft = draft;
+        document
     }
 
     /// The host, and what the record adds to it.

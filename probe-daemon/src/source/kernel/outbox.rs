@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Events that wait here at most.
-const WAITING: usize = 8 * 1024;
+const WAITING: usize = 4 * 1024;
 /// So many of them may be failed calls: a flood of these leaves room for what is rare.
 const CALLS: usize = WAITING / 8 * 7;
 /// Events of one batch.
