@@ -31,8 +31,9 @@ const KEYS: [&str; 8] = [
     "Attributes",
     "Body",
 ];
-/// Attributes that say which record it is, which event, and how many it stands for.
+/// Attributes that say which record it is, the how many-th of its host, which event, and how many it stands for.
 const UID: &str = "log.record.uid";
+const SEQUENCE: &str = "gala_gopher.sequence";
 const ID: &str = "event.id";
 const OCCURRENCES: &str = "gala_gopher.occurrences";
 /// Keys of the host that the encoding adds itself.
@@ -107,10 +108,14 @@ impl Stored {
         Ok(Self { host, timestamp, said, attributes, resource })
     }
 
-    /// Makes it another record.
-    pub fn rename(&mut self, id: Ulid) {
-        if let Some((_, value)) = self.attributes.iter_mut().find(|(key, _)| *key == UID) {
-            *value = Owned::Text(id.to_string());
+    /// Makes it another record, the next one of its host.
+    pub fn rename(&mut self, id: Ulid, sequence: u64) {
+        for (key, value) in &mut self.attributes {
+            match *key {
+                UID => *value = Owned::Text(id.to_string()),
+                SEQUENCE => *value = Owned::Int(i64::try_from(sequence).unwrap_or(i64::MAX)),
+                _ => {}
+            }
         }
     }
 
