@@ -40,6 +40,8 @@ mod lifecycle;
 mod offcpu;
 #[path = "kernel/oom.rs"]
 mod oom;
+#[path = "kernel/reload.rs"]
+mod reload;
 #[path = "kernel/restart.rs"]
 mod restart;
 #[path = "kernel/rules.rs"]
