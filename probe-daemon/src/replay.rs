@@ -165,7 +165,7 @@ impl Replay {
             routes.iter().for_each(|route| route.offer(record, occurrences));
         };
         match line {
-            Line::Event(event) => {
+            Line::Event(event, trace) => {
                 let time = clock.wall(event.finish);
                 let event = Event::Call(*event);
                 let (report, ruled) = match &self.policy {
@@ -182,7 +182,7 @@ impl Replay {
                 let background = Background { ruled, facts: Vec::new(), catalogue: &self.catalogue };
                 let (id, sequence) = maker.next();
                 let stamp = Stamp { id, sequence, observed, clock };
-                offer(&LogRecord::new(&folded, background, stamp), 1);
+                offer(&LogRecord { trace, ..LogRecord::new(&folded, background, stamp) }, 1);
             }
             Line::Record(mut stored) => {
                 if !self.host.is_given() && stored.host.host_id != maker.host_id {

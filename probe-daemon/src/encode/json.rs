@@ -15,7 +15,7 @@ use serde::Serialize;
 use self::write::{Object, text, value};
 use crate::{
     encode::Form,
-    record::{LogRecord, Value, resource::Resource},
+    record::{LogRecord, Value, resource::Resource, trace::Trace},
 };
 
 /// More than most records need, so that few grow while they are written.
@@ -75,6 +75,10 @@ impl Json {
         text(out.key("EventName"), record.said.event_name);
         self.resource(out.key("Resource"), record.resource);
         attributes(out.key("Attributes"), &record.attributes.list);
+        if let Some(Trace { id, span }) = &record.trace {
+            text(out.key("TraceId"), &id.to_string());
+            span.iter().for_each(|span| text(out.key("SpanId"), &span.to_string()));
+        }
         text(out.key("Body"), &record.said.body);
         out.end();
         // It may wait for long, with many others.

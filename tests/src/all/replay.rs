@@ -85,6 +85,38 @@ fn stored_events_become_records_and_bad_lines_are_told() -> Result<()> {
 }
 
 #[test]
+fn ids_of_a_trace_are_kept_and_wrong_ones_are_told() -> Result<()> {
+    let (trace, span) = ("5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174");
+    let with = |mut line: Value, names: [&str; 2], span: &str| {
+        (line[names[0]], line[names[1]]) = (trace.into(), span.into());
+        line
+    };
+    let upper = ["TraceId", "SpanId"];
+    let none = replay(&openat().to_string(), &[])?;
+    ensure!(records(&none)?[0].top("TraceId").is_null(), "a trace that nobody has given: {none:?}");
+    let stored = records(&none)?.remove(0).0;
+    let good =
+        [with(openat(), ["trace_id", "span_id"], span), with(raw(), upper, span), with(stored, upper, span)];
+    let bad = [with(openat(), upper, "eee19b7e"), with(good[2].clone(), upper, &"0".repeat(16))];
+    let text: String = good.iter().chain(&bad).map(|line| format!("{line}\n")).collect();
+    let output = replay(&text, &[])?;
+    ensure!(output.status.code() == Some(65), "{output:?}");
+    for line in ["stdin:4: SpanId: \"eee19b7e\" is no id", "stdin:5: SpanId: \"0000000000000000\" is no id"] {
+        ensure!(said(&output).contains(line), "{line}: {}", said(&output));
+    }
+    let records = records(&output)?;
+    ensure!(records.len() == good.len(), "{records:?}");
+    for record in records {
+        ensure!(*record.top("TraceId") == *trace && *record.top("SpanId") == *span, "{record:?}");
+    }
+    let otlp = replay(&good[2].to_string(), &["--encoding", "otlp_json"])?;
+    let otlp: Value = serde_json::from_slice(&otlp.stdout)?;
+    let otlp = &otlp["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    ensure!(otlp["traceId"] == *trace && otlp["spanId"] == *span, "{otlp}");
+    Ok(())
+}
+
+#[test]
 fn rules_and_filters_of_a_configuration_hold_for_a_replay() -> Result<()> {
     let dir = open_dir()?;
     let config = dir.path().join("gala-gopher.conf");
