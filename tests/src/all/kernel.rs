@@ -16,6 +16,8 @@ mod calls;
 mod catalogue;
 #[path = "kernel/containers.rs"]
 mod containers;
+#[path = "kernel/cri.rs"]
+mod cri;
 #[path = "kernel/denial.rs"]
 mod denial;
 #[path = "kernel/exec.rs"]
