@@ -119,7 +119,8 @@ impl Replay {
         config.spool.mode = SpoolMode::Off;
         let outlets = run::open(&config, self.filters.clone(), &resource, &deadline, &meter).await?;
         let Outlets { routes, mut sinks, .. } = outlets;
-        let mut maker = Maker { ids: Generator::new(), context: Context::default(), sequence: 0, host_id };
+        let mut maker =
+            Maker { ids: Generator::new(), context: Context::unexplained(), sequence: 0, host_id };
         while let Some(now) = line {
             self.replay(&mut maker, now, &routes, &mut reader, &meter);
             let room = async {

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tests::daemon::{FileDaemon, binary, file_config, open_dir};
 use tests::follow::Follower;
@@ -149,6 +149,32 @@ fn rules_and_filters_of_a_configuration_hold_for_a_replay() -> Result<()> {
 }
 
 #[test]
+fn a_program_that_was_not_found_is_no_miss_where_nobody_knows_why() -> Result<()> {
+    let dir = open_dir()?;
+    let mut exec = openat();
+    exec["syscall"] = json!({"nr": 59, "name": "sys_execve", "class": "process", "group": "process"});
+    exec["args"] = json!({"filename": "/opt/app", "argv": null, "envp": null});
+    let text = exec.to_string();
+    to_files(&text, dir.path(), &[])?;
+    let records = file(dir.path(), "gopher_event")?;
+    let [record] = &records[..] else { bail!("{records:?}") };
+    ensure!(*record.top("EventName") == "gala_gopher.exec.failure", "{record:?}");
+    ensure!(
+        *record.attribute("file.path") == "/opt/app" && *record.attribute("error.type") == "ENOENT",
+        "{record:?}"
+    );
+    // A rule still drops it.
+    let output = to_files_with(
+        &text,
+        dir.path(),
+        "[[event.syscall.rules]]\nsyscalls = [\"execve\"]\naction = \"drop\"\n",
+        &[],
+    )?;
+    ensure!(said(&output).contains("0 records, 1 events dropped by rules"), "{}", said(&output));
+    Ok(())
+}
+
+#[test]
 fn a_record_that_was_captured_stored_and_replayed_is_the_same() -> Result<()> {
     let mut probe = FileDaemon::start("")?;
     let made = Call::fence().make()?;
@@ -182,8 +208,13 @@ fn a_record_that_was_captured_stored_and_replayed_is_the_same() -> Result<()> {
 
 /// Replays into files, with these settings over the defaults of `[logs]`.
 fn to_files(text: &str, dir: &Path, keys: &[&str]) -> Result<Output> {
+    to_files_with(text, dir, "", keys)
+}
+
+/// The same with more in the configuration.
+fn to_files_with(text: &str, dir: &Path, more: &str, keys: &[&str]) -> Result<Output> {
     let config = dir.join("gala-gopher.conf");
-    fs::write(&config, file_config(&dir.join("events"), ""))?;
+    fs::write(&config, file_config(&dir.join("events"), more))?;
     let keys = keys.iter().flat_map(|key| ["--set", key]);
     let arguments: Vec<&str> =
         ["--config", config.to_str().context("a path")?].into_iter().chain(keys).collect();
