@@ -260,9 +260,16 @@ pub struct Context {
     cgroups: Cgroups,
     facts: Facts,
     victims: Victims,
+    /// Whether nobody looks why a program could not be executed.
+    unexplained: bool,
 }
 
 impl Context {
+    /// For events that were stored without what was in the way of a program, so that none is known for a miss.
+    pub fn unexplained() -> Self {
+        Self { unexplained: true, ..Self::default() }
+    }
+
     /// What the rules say of an event: whether it is one after all, and how grave it is where they say so.
     pub fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
         let found;
@@ -287,7 +294,7 @@ impl Context {
                 let decision = policy.decide(call.slot, call.errno, &who);
                 let answers = policy.answers(call.slot, call.errno, call.object.as_deref());
                 // A miss of a search for a program, which nobody asked for.
-                let misses = call.is_miss() && decision.is_built_in();
+                let misses = call.is_miss() && decision.is_built_in() && !self.unexplained;
                 (decision.report && !answers && !misses, decision.severity)
             }
             Event::IoUring(request) => {

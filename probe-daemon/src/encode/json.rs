@@ -15,7 +15,7 @@ use serde::Serialize;
 use self::write::{Object, text, value};
 use crate::{
     encode::Form,
-    record::{LogRecord, Value, resource::Resource},
+    record::{LogRecord, Value, resource::Resource, trace::Trace},
 };
 
 /// What it is called.
@@ -76,6 +76,10 @@ impl Json {
         text(out.key("EventName"), record.said.event_name);
         self.resource(out.key("Resource"), record.resource);
         attributes(out.key("Attributes"), &record.attributes.list);
+        if let Some(Trace { id, span }) = &record.trace {
+            text(out.key("TraceId"), &id.to_string());
+            span.iter().for_each(|span| text(out.key("SpanId"), &span.to_string()));
+        }
         text(out.key("Body"), &record.said.body);
         out.end();
         let document = Bytes::copy_from_slice(&draft);
