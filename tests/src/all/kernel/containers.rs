@@ -24,7 +24,8 @@ impl Init {
     pub fn new() -> Result<Self> {
         // The end of the pipe tells the shell to go.
         let mut command = Command::new("unshare");
-        command.args(["--fork", "--pid", "--kill-child", "sh", "-c", "read line; exit 0"]);
+        // The options of busybox, which is all that a guest has.
+        command.args(["-f", "-p", "sh", "-c", "read line; exit 0"]);
         Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?))
     }
 
