@@ -213,11 +213,12 @@ impl FileDaemon {
     }
 }
 
-/// A configuration with the file channel as its only sink.
+/// A configuration with the file channel as its only sink. No file goes before it is read: the total is not bounded, and the
+/// number of files is far beyond what the reader can be behind.
 pub fn file_config(events: &Path, more: &str) -> String {
     format!(
         "[[probes]]\nname = \"event\"\nswitch = \"on\"\ninterval = 5\n\n[event]\nout_channel = \"logs\"\n\n\
-         [logs]\nevent_dir = {:?}\n\n{more}\n",
+         [logs]\nevent_dir = {:?}\nevent_total_size = 0\n\n{more}\n",
         OsString::from(events)
     )
 }

@@ -62,9 +62,11 @@ impl Outbox {
         }
     }
 
-    /// Takes what repeated over, all of it where there is room for one more call, or counts it as lost.
+    /// Takes what repeated over, or counts it as lost. It stands for many, so it has room where single calls have none, but for
+    /// one such batch at a time.
     pub fn put(&mut self, repeats: Batch, meter: &Meter) {
-        if !self.has_room(Kind::Syscall) {
+        let waits = |batch: &Batch| matches!(batch, Batch::Repeats(..));
+        if !self.has_room(Kind::Syscall) && self.batches.iter().any(waits) {
             return meter.lost_pipeline.add(repeats.occurrences());
         }
         self.events += repeats.len();
@@ -123,13 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_calls_leaves_room_for_what_is_rare() {
+    fn a_flood_of_calls_leaves_room_for_what_is_rare_and_for_what_repeated() {
         let mut outbox = Outbox::bounded();
         assert_eq!(fill(&mut outbox, Kind::Denial), CALLS);
         assert!(!outbox.has_room(Kind::Syscall) && !outbox.has_room(Kind::IoUring));
         assert_eq!(fill(&mut outbox, Kind::Oom), WAITING - CALLS);
         outbox.take();
         assert!(outbox.has_room(Kind::Exit) && !outbox.has_room(Kind::Exec));
+        let meter = Meter::default();
+        outbox.put(Batch::Repeats(vec![(seen(0), 7)], 0), &meter);
+        assert_eq!(meter.lost_pipeline.get(), 0);
     }
 
     #[test]
@@ -137,6 +142,7 @@ mod tests {
         let (mut outbox, meter) = (Outbox::bounded(), Meter::default());
         let many = (0..=WAITING as u64).map(|time| (seen(time), 1)).collect();
         outbox.put(Batch::Repeats(many, 0), &meter);
+        assert!(!outbox.has_room(Kind::Exit));
         outbox.put(Batch::Repeats(vec![(seen(0), 7)], 0), &meter);
         assert_eq!(meter.lost_pipeline.get(), 7);
         outbox.take();

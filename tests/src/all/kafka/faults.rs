@@ -118,6 +118,16 @@ fn finish_counting(mut sent: Sent, made_before: usize) -> Result<(Ledger, String
     Ok((ledger, ended.log))
 }
 
+/// Stops the daemon; each of so many failures of floods is in the topic, and nothing was lost.
+fn finish_floods(sent: Sent, count: usize) -> Result<()> {
+    let (_, ledger, reader) = sent.finish()?;
+    ensure!(ledger.lost() == 0, "something was lost: {ledger:?}");
+    let floods = reader.records.iter().filter(|record| record.syscall() == "fsync");
+    let ids: HashSet<String> = floods.map(|r| r.attribute("log.record.uid").to_string()).collect();
+    ensure!(ids.len() == count, "{} of {count} failures arrived", ids.len());
+    Ok(())
+}
+
 #[test]
 fn a_broker_that_stands_still_for_a_while() -> Result<()> {
     let shared = Shared::get()?;
@@ -209,12 +219,7 @@ fn a_daemon_that_is_stopped_and_killed_while_its_broker_is_away_and_while_it_cat
     sent.restart()?;
     sent.fail(10)?;
     sent.arrive()?;
-    let (_, ledger, reader) = sent.finish()?;
-    ensure!(ledger.lost() == 0, "something was lost: {ledger:?}");
-    let floods = reader.records.iter().filter(|record| record.syscall() == "fsync");
-    let ids: HashSet<String> = floods.map(|r| r.attribute("log.record.uid").to_string()).collect();
-    ensure!(ids.len() == 12_000, "{} of 12,000 failures arrived", ids.len());
-    Ok(())
+    finish_floods(sent, 12_000)
 }
 
 #[test]
@@ -237,12 +242,7 @@ fn in_the_mode_outage_what_waits_is_written_and_outlives_a_kill() -> Result<()> 
     shared.kafka.freeze(false)?;
     sent.fail(10)?;
     sent.arrive()?;
-    let (_, ledger, reader) = sent.finish()?;
-    ensure!(ledger.lost() == 0, "something was lost: {ledger:?}");
-    let floods = reader.records.iter().filter(|record| record.syscall() == "fsync");
-    let ids: HashSet<String> = floods.map(|r| r.attribute("log.record.uid").to_string()).collect();
-    ensure!(ids.len() == 2_000, "{} of 2,000 failures arrived", ids.len());
-    Ok(())
+    finish_floods(sent, 2_000)
 }
 
 /// Records in the files of a folder.

@@ -275,8 +275,7 @@ fn steady(daemon: &Daemon, reader: &BaseConsumer, seconds: u64) -> Result<Steady
 /// 500,000 failing calls a second, none folded, into a file.
 fn flood(options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     eprintln!("500,000 calls a second into a file for {} s", options.flood);
-    let mut probe =
-        FileDaemon::start_with("", &["event.fold=off", "logs.max_size_mb=2000", "logs.event_total_size=0"])?;
+    let mut probe = FileDaemon::start_with("", &["event.fold=off"])?;
     probe.daemon.shows_log = false;
     let pid = probe.daemon.pid();
     let start = || Flood::of(Pace::PerMillisecond(250), options.flood * 250_000, &RARE);
