@@ -9,6 +9,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+/// Where cgroups of memory are: their own hierarchy of version 1, or the only one.
+pub fn root() -> &'static Path {
+    let v1 = Path::new("/sys/fs/cgroup/memory");
+    if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") }
+}
+
 /// A cgroup that is gone with the test.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -20,8 +26,7 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes it with all that is above it, in the hierarchy in which the daemon looks.
     pub fn new(path: &str) -> Result<Self> {
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let mut at = if v1.is_dir() { v1.to_owned() } else { PathBuf::from("/sys/fs/cgroup") };
+        let mut at = root().to_owned();
         let mut cgroup = Self { made: Vec::new(), procs: PathBuf::new() };
         for name in path.split('/').filter(|name| !name.is_empty()) {
             at = at.join(name);

@@ -67,17 +67,13 @@ impl Ledger {
 
     /// Checks that each hop hands on, or counts as lost, what the hop before it handed to it.
     pub fn check(&self) -> Result<()> {
-        let equal = |what: &str, left: u64, right: u64| {
-            anyhow::ensure!(left == right, "the ledger does not add up: {what}: {left} ≠ {right}: {self:?}");
-            Ok(())
-        };
         let sum = |names: &[&str]| names.iter().map(|name| self.of(name)).sum::<Result<u64>>();
-        equal(
+        self.equal(
             "matched = sent + folded + lost_ring",
             self.of("matched")?,
             sum(&["sent", "folded", "lost_ring"])?,
         )?;
-        equal(
+        self.equal(
             "sent + folded = taken_before + lost_pipeline + malformed + dismissed + events",
             sum(&["sent", "folded"])?,
             sum(&["taken_before", "lost_pipeline", "malformed", "dismissed", "events"])?,
@@ -99,12 +95,13 @@ impl Ledger {
                 ["delivered_events", "filtered", "lost_queue", "lost_delivery", "lost_spool", "kept"];
             let sum = figures.iter().map(|name| self.of_sink(sink, name)).sum::<Result<u64>>()?;
             let all = self.of("events")? + self.of_sink(sink, "resumed")?;
-            let parts = figures.join(" + ");
-            anyhow::ensure!(
-                all == sum,
-                "the ledger does not add up: events + resumed = {parts} of {sink}: {all} ≠ {sum}: {self:?}"
-            );
+            self.equal(&format!("events + resumed = {} of {sink}", figures.join(" + ")), all, sum)?;
         }
+        Ok(())
+    }
+
+    fn equal(&self, what: &str, left: u64, right: u64) -> Result<()> {
+        anyhow::ensure!(left == right, "the ledger does not add up: {what}: {left} ≠ {right}: {self:?}");
         Ok(())
     }
 }

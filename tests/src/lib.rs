@@ -12,6 +12,7 @@ pub mod death;
 pub mod follow;
 pub mod kafka;
 pub mod ledger;
+pub mod memory;
 pub mod pins;
 pub mod provoke;
 pub mod record;

@@ -57,11 +57,9 @@ impl Json {
         if !resource.addresses.is_empty() {
             parts.push(("host.ip", Part::Texts(resource.addresses.clone())));
         }
-        let mut json = Self { resource: Vec::new(), parts, draft: Vec::new() };
         let mut resource = Vec::new();
-        json.join(&mut resource, &[]);
-        json.resource = resource;
-        json
+        join(&mut resource, &parts, &[]);
+        Self { resource, parts, draft: Vec::new() }
     }
 
     /// One line of JSON, without its newline.
@@ -92,17 +90,17 @@ impl Json {
         if more.is_empty() {
             out.extend_from_slice(&self.resource);
         } else {
-            self.join(out, more);
+            join(out, &self.parts, more);
         }
     }
+}
 
-    /// All parts, and what the record adds.
-    fn join(&self, out: &mut Vec<u8>, more: &[(Cow<'static, str>, String)]) {
-        let mut object = Object::begin(out);
-        self.parts.iter().for_each(|(key, part)| value(object.key(key), part));
-        more.iter().for_each(|(key, own)| text(object.key(key), own));
-        object.end();
-    }
+/// A resource of these parts, and what a record adds to them.
+fn join(out: &mut Vec<u8>, parts: &[(&'static str, Part)], more: &[(Cow<'static, str>, String)]) {
+    let mut object = Object::begin(out);
+    parts.iter().for_each(|(key, part)| value(object.key(key), part));
+    more.iter().for_each(|(key, own)| text(object.key(key), own));
+    object.end();
 }
 
 fn attributes(out: &mut Vec<u8>, list: &[(&'static str, Value<'_>)]) {

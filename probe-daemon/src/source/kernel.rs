@@ -272,7 +272,7 @@ impl Kernel {
 
     /// Delivers what earlier daemons have left, and learns how much they have taken.
     async fn inherit(&mut self, pipeline: &mpsc::Sender<Batch>, meter: &Meter) {
-        let mut rest = std::mem::replace(&mut self.estate.rest, Outbox::endless());
+        let mut rest = std::mem::take(&mut self.estate.rest);
         if self.inherited().is_some_and(|inherited| !inherited.replaced) {
             let mut before = Before::new(|kind| of_kind(&self.counters, kind).unwrap_or_default());
             // What was counted a moment ago is in the ring buffer now.
@@ -385,7 +385,7 @@ impl Kernel {
         }
         self.take_down().await;
         // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
-        let mut rest = outbox.without_end();
+        let mut rest = outbox.unbounded();
         while drain(self.ring.get_mut(), &meter, None, &mut rest) == Drained::Some {}
         rest.put(self.repeats.rest(&meter), &meter);
         deliver(rest, &pipeline, &meter).await;

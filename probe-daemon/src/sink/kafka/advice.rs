@@ -25,6 +25,7 @@ pub(super) struct Adviser {
     /// Files and keys that a sentence about TLS names.
     authorities: String,
     certificate: String,
+    /// What was said, and when; empty while all is well.
     said: Mutex<Vec<(String, Instant)>>,
 }
 

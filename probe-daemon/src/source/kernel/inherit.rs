@@ -37,6 +37,7 @@ pub struct Inherited {
 }
 
 /// What was found.
+#[derive(Default)]
 pub struct Estate {
     /// The kernel side to go on with.
     pub side: Option<Side>,
@@ -46,13 +47,6 @@ pub struct Estate {
     pub counted: [Counters; Kind::ALL.len()],
     /// The account of one of them, or of the one to go on with.
     pub inherited: Option<Inherited>,
-}
-
-impl Default for Estate {
-    fn default() -> Self {
-        let counted = [Counters::default(); Kind::ALL.len()];
-        Self { side: None, rest: Outbox::endless(), counted, inherited: None }
-    }
 }
 
 impl Estate {

@@ -15,8 +15,6 @@ use crate::{
 
 /// Events that wait here at most.
 const WAITING: usize = 4 * 1024;
-/// So many of them may be failed calls: a flood of these leaves room for what is rare.
-const CALLS: usize = WAITING / 8 * 7;
 /// Events of one batch.
 const BATCH: usize = 256;
 
@@ -24,30 +22,33 @@ const BATCH: usize = 256;
 pub struct Outbox {
     batches: VecDeque<Batch>,
     events: usize,
+    /// The most events.
     most: usize,
-    most_calls: usize,
+}
+
+impl Default for Outbox {
+    /// One that has room for all that a ring buffer holds, for a reader that is followed by no other.
+    fn default() -> Self {
+        Self { batches: VecDeque::new(), events: 0, most: usize::MAX }
+    }
 }
 
 impl Outbox {
     /// One that is bounded, for a reader that does not wait.
     pub fn bounded() -> Self {
-        Self { batches: VecDeque::new(), events: 0, most: WAITING, most_calls: CALLS }
+        Self { most: WAITING, ..Self::default() }
     }
 
-    /// One that has room for all that a ring buffer holds, for a reader that is followed by no other.
-    pub fn endless() -> Self {
-        Self { most: usize::MAX, most_calls: usize::MAX, ..Self::bounded() }
-    }
-
-    /// The same from now on as one that is endless.
-    pub fn without_end(self) -> Self {
-        Self { batches: self.batches, events: self.events, ..Self::endless() }
+    /// The same without a bound from now on.
+    pub fn unbounded(self) -> Self {
+        Self { most: usize::MAX, ..self }
     }
 
     /// Whether there is room for an event of this kind.
     pub fn has_room(&self, kind: Kind) -> bool {
         let most = match kind {
-            Kind::Syscall | Kind::Exec | Kind::Denial | Kind::IoUring => self.most_calls,
+            // A flood of these leaves room for what is rare.
+            Kind::Syscall | Kind::Exec | Kind::Denial | Kind::IoUring => self.most / 8 * 7,
             Kind::Oom | Kind::Offcpu | Kind::Exit => self.most,
         };
         self.events < most
@@ -107,6 +108,9 @@ mod tests {
         let raw = RawEvent::ingest(&[0; RAW_EVENT_LEN]).unwrap();
         Observation { time, event: Event::Call(TraceEvent::from(&raw)) }
     }
+
+    /// So many of what waits may be failed calls.
+    const CALLS: usize = WAITING / 8 * 7;
 
     fn fill(outbox: &mut Outbox, kind: Kind) -> usize {
         (0..).take_while(|time| outbox.has_room(kind).then(|| outbox.push(seen(*time))).is_some()).count()

@@ -16,6 +16,7 @@ use tests::kafka::proxy::Proxy;
 use tests::kafka::secured::Guard;
 use tests::kafka::{Kafka, Setup};
 use tests::ledger::Ledger;
+use tests::memory;
 use tests::provoke::{Flood, Pace};
 use tests::wait::{self, PATIENCE};
 
@@ -304,7 +305,7 @@ fn memory_stays_within_its_bound_while_the_broker_stands_still() -> Result<()> {
     flood(10, 200_000)?;
     sent.spooled()?;
     let pid = sent.daemon.pid();
-    let peak = memory(pid)?;
+    let peak = memory::kib(pid, "VmHWM")?;
     shared.kafka.freeze(false)?;
     let (ledger, _) = finish_counting(sent, 100_000)?;
     eprintln!("at most {peak} KiB resident");
@@ -313,13 +314,6 @@ fn memory_stays_within_its_bound_while_the_broker_stands_still() -> Result<()> {
         ensure!(ledger.of_sink("kafka", hop)? == 0, "{ledger:?}");
     }
     Ok(())
-}
-
-/// The most memory that a process had, in KiB.
-fn memory(pid: i32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// A file system of a size.

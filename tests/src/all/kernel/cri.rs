@@ -42,6 +42,14 @@ fn fail(cgroup: &Cgroup, code: u8) -> Result<()> {
     Ok(())
 }
 
+/// Waits for the record of an end with this code.
+fn arrives(probe: &mut FileDaemon, code: u8) -> Result<()> {
+    wait::until("the record of a container's process", PATIENCE, || {
+        probe.events.poll()?;
+        Ok(end(&probe.events.records, code).ok().map(drop))
+    })
+}
+
 /// Waits until the daemon has taken over all that the runtime has had so far.
 fn taken_over(cri: &Cri) -> Result<()> {
     let before = cri.asked("ListPodSandbox");
@@ -83,18 +91,12 @@ fn the_cri_names_containers_that_are_there_and_that_come_and_go() -> Result<()> 
     init.exit(72)?;
     // Before the runtime knows of it.
     fail(&late, 73)?;
-    wait::until("the record of an unknown container", PATIENCE, || {
-        probe.events.poll()?;
-        Ok(end(&probe.events.records, 73).ok().map(drop))
-    })?;
+    arrives(&mut probe, 73)?;
     cri.add(container(LATE, "late", "registry.example:5000/late@sha256:0f1e", 0));
     cri.tell(LATE, Change::Started)?;
     taken_over(&cri)?;
     fail(&late, 74)?;
-    wait::until("the record of a container that came late", PATIENCE, || {
-        probe.events.poll()?;
-        Ok(end(&probe.events.records, 74).ok().map(drop))
-    })?;
+    arrives(&mut probe, 74)?;
     for id in [LATE, WEB] {
         cri.remove(id);
         cri.tell(id, Change::Deleted)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use tests::cgroup;
 use tests::daemon::{FileDaemon, file_config};
 use tests::record::Record;
 use tests::stall::{Freezer, blocked_at_once, sleeper, starve, vfork_parent};
@@ -184,9 +185,7 @@ fn only_the_sleepers_that_are_asked_for_are_reported() -> Result<()> {
 
 #[test]
 fn the_sleepers_of_a_cgroup_are_reported_where_that_is_asked_for() -> Result<()> {
-    let v1 = Path::new("/sys/fs/cgroup/memory");
-    let root = if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") };
-    let cgroup = root.join(format!("nap-{}", std::process::id()));
+    let cgroup = cgroup::root().join(format!("nap-{}", std::process::id()));
     fs::create_dir(&cgroup)?;
     let keys = "interruptible_ms = 200\ninterruptible_cgroups = [\"/nap-*\"]";
     let mut probe = FileDaemon::start(&alone(keys))?;

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tests::cgroup;
 use tests::daemon::FileDaemon;
 use tests::death::{Alive, Dead, Way, die};
+use tests::memory;
 use tests::record::Record;
 
 const LIMIT: u64 = 48 << 20;
@@ -21,14 +23,14 @@ struct Nested {
 
 impl Nested {
     fn new(name: &str) -> Result<Self> {
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let root = if v1.is_dir() { v1 } else { Path::new("/sys/fs/cgroup") };
+        let root = cgroup::root();
         let outer = root.join(format!("{name}-{}", std::process::id()));
         let inner = outer.join("inner");
         let write = |path: PathBuf, text: &str| {
             fs::write(&path, text).with_context(|| format!("cannot write {text:?} to {}", path.display()))
         };
-        if v1.is_dir() {
+        // Only version 1 has a hierarchy of its own for memory.
+        if root.ends_with("memory") {
             fs::create_dir_all(&inner)?;
             write(outer.join("memory.limit_in_bytes"), &LIMIT.to_string())?;
         } else {
@@ -83,7 +85,7 @@ fn a_kill_for_the_limit_of_an_outer_cgroup_is_told_and_joined() -> Result<()> {
     let procs = CString::new(cgroup.inner.join("cgroup.procs").to_str().context("path")?)?;
     // Two at once come of the same name and the same end, and are no repeats of one another.
     let way = Way::Fill(2 * LIMIT as usize, procs);
-    let inherited = own_anon_kb()?;
+    let inherited = memory::kib(std::process::id().cast_signed(), "RssAnon")?;
     let dead = [die("d-oom", &way)?, die("d-oom", &way)?];
     let id = fs::metadata(&cgroup.outer)?.ino();
     let (events, _) = probe.finish()?;
@@ -122,13 +124,6 @@ fn a_kill_for_the_limit_of_an_outer_cgroup_is_told_and_joined() -> Result<()> {
 
 fn own_score_adj() -> Result<i64> {
     Ok(fs::read_to_string("/proc/self/oom_score_adj")?.trim().parse()?)
-}
-
-/// What a child of this process holds at its start.
-fn own_anon_kb() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// Asks the kernel to kill the process that it finds worst (sysrq `f`). That must be ours.

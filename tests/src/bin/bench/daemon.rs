@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::daemon::FileDaemon;
+use tests::memory::kib;
 use tests::provoke::{Flood, Pace};
 
 use crate::{load, pin};
@@ -47,7 +48,7 @@ pub fn measure(idle: Duration) -> Result<Measured> {
         thread::sleep(idle);
         Ok(())
     })?;
-    let (resident, peak) = (memory(pid, "VmRSS:")?, memory(pid, "VmHWM:")?);
+    let (resident, peak) = (memory(pid, "VmRSS")?, memory(pid, "VmHWM")?);
 
     eprintln!("daemon in a flood for {} s", FLOOD_TIME.as_secs());
     let mut rate = 0.0;
@@ -87,9 +88,7 @@ fn cpu_time(pid: i32) -> Result<u64> {
 
 /// MiB, from a line of the process's status.
 pub fn memory(pid: i32, line: &str) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = status.lines().find_map(|text| text.strip_prefix(line)?.trim().strip_suffix(" kB"));
-    Ok(kib.with_context(|| format!("no {line}"))?.trim().parse::<f64>()? / 1024.0)
+    Ok(kib(pid, line)? as f64 / 1024.0)
 }
 
 fn delay() -> Result<(f64, f64)> {

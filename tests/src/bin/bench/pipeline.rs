@@ -112,7 +112,7 @@ fn kafka(options: &Options, rows: &mut Vec<Row>) -> Result<()> {
     row(rows, "ring to acknowledgement, records/s", format!("{own:.0}"), "");
     row(rows, "of librdkafka alone", format!("{:.0} %", 100.0 * own / raw), "≥ 60 %");
     row(rows, "daemon's CPU time for one record", format!("{:.1} µs", best.cpu * 1e6), "");
-    let peak = memory(daemon.pid(), "VmHWM:")?;
+    let peak = memory(daemon.pid(), "VmHWM")?;
     row(rows, "memory at most", format!("{peak:.1} MiB"), "< 64 MiB");
 
     eprintln!("1,000 events a second for {} s", options.steady);
@@ -292,7 +292,7 @@ fn flood(options: &Options, rows: &mut Vec<Row>) -> Result<()> {
         made = begun.elapsed().as_secs_f64();
         Ok(())
     })?;
-    let peak = memory(pid, "VmHWM:")?;
+    let peak = memory(pid, "VmHWM")?;
     probe.daemon.signal(Signal::TERM)?;
     wait::until("the end of the daemon", PATIENCE, || {
         told.count(&mut probe)?;
