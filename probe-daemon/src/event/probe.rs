@@ -36,14 +36,6 @@ impl Probe {
     pub fn new(notice: Notice) -> Self {
         Self { subject: own(), notice }
     }
-
-    /// Events that the notice accounts for: those of which it says that no record tells.
-    pub fn accounts_for(&self) -> u64 {
-        match &self.notice {
-            Notice::Lost(loss) => loss.count,
-            Notice::Started(_) | Notice::Stopped(..) => 0,
-        }
-    }
 }
 
 /// This process.
