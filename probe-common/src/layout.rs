@@ -45,7 +45,7 @@ pub const LAYOUT: u64 = {
         FoldFirst { key header payload }
         ToldPage { counts }
         Reached { active events }
-        Ledger { epoch maps folded_cleared clearing dismissed sequence reached }
+        Ledger { epoch maps folded_cleared clearing started dismissed sequence reached }
     );
     hash
 };

@@ -22,9 +22,11 @@ pub struct Ledger {
     /// One more than the page of the fold table that is being cleared, and whose occurrences are in `folded_cleared`
     /// already; 0 for none. Whoever finds one clears it.
     pub clearing: u64,
+    /// When the daemon that writes this was started, in nanoseconds since the Unix epoch.
+    pub started: u64,
     /// Events dismissed.
     pub dismissed: u64,
-    /// Records made.
+    /// The number of the next record.
     pub sequence: u64,
     /// How far each sink has come.
     pub reached: [Reached; LEDGER_SINKS],
@@ -34,9 +36,9 @@ pub struct Ledger {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Reached {
-    /// 1 where there is such a sink.
+    /// 1 where a daemon has such a sink, in the order of the configuration's channels: Kafka, files, standard output.
     pub active: u64,
-    /// Events of which it has told.
+    /// Events that it has for good; of Kafka's spool, what it had when this kernel side was made.
     pub events: u64,
 }
 

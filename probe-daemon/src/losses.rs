@@ -21,6 +21,22 @@ pub struct Loss {
     pub until: u64,
 }
 
+/// The hop of events that a killed daemon had taken, and told nobody of.
+pub const RESTART: &str = "restart";
+
+impl Loss {
+    /// Events that need no other record in this sink, since this loss tells it of them. What was lost in the ring buffer
+    /// never came so far, and what was lost on the way out of a sink had arrived there.
+    pub fn accounts_for(&self, sink: &str) -> u64 {
+        let concerns = match self.of {
+            Of::All => true,
+            Of::Family(_) => false,
+            Of::Sink(name) => name == sink,
+        };
+        if concerns && ["pipeline", "queue", RESTART].contains(&self.hop) { self.count } else { 0 }
+    }
+}
+
 /// What a loss is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Of {
@@ -113,7 +129,7 @@ impl From<&Loss> for Untold {
 impl Untold {
     /// The loss, where this daemon knows such hops, families and sinks; else it is about everything.
     pub fn loss(&self, hops: &[Total]) -> Loss {
-        let hop = hops.iter().map(|known| known.hop).find(|hop| *hop == self.hop).unwrap_or("restart");
+        let hop = hops.iter().map(|known| known.hop).find(|hop| *hop == self.hop).unwrap_or(RESTART);
         let of = hops.iter().map(|known| known.of).find(|of| match of {
             Of::Family(family) => Some(*family) == self.family.as_deref(),
             Of::Sink(sink) => Some(*sink) == self.sink.as_deref(),

@@ -9,9 +9,12 @@
 //! and for each sink events in records + resumed from its spool = delivered + filtered + lost in its queue, in delivery or
 //! in its spool + kept in its spool.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use probe_common::{Counters, Kind};
@@ -98,6 +101,17 @@ pub struct SinkMeter {
     pub resumed: Count,
     /// Events of records that this run leaves there.
     pub kept: Count,
+    account: Account,
+}
+
+/// Who keeps an account that outlives the daemon, of how far a sink has come.
+#[derive(Default)]
+struct Account(OnceLock<Box<dyn Fn(u64) + Send + Sync>>);
+
+impl fmt::Debug for Account {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Account").field(&self.0.get().is_some()).finish()
+    }
 }
 
 impl SinkMeter {
@@ -105,6 +119,18 @@ impl SinkMeter {
     pub fn delivered(&self, records: u64, events: u64) {
         self.delivered.add(records);
         self.delivered_events.add(events);
+    }
+
+    /// Says that the sink has so many more events for good, or has told that they are lost.
+    pub fn reached(&self, events: u64) {
+        if let Some(account) = self.account.0.get() {
+            account(events);
+        }
+    }
+
+    /// From now on `account` is told. Only the first call counts.
+    pub fn tell(&self, account: impl Fn(u64) + Send + Sync + 'static) {
+        let _ = self.account.0.set(Box::new(account));
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     exec::{Looker, Question},
     facts::Facts,
     fold::{Fold, Folded},
-    losses::Losses,
+    losses::{Loss, Losses},
     meter::Meter,
     policy::{Outcome, Policy, Process},
     record::{Background, LogRecord, Stamp},
@@ -70,6 +70,10 @@ pub struct Pipeline {
     pub losses: Losses,
     /// The hash of the configuration.
     pub config_hash: Arc<str>,
+    /// Keeps the number of the next record, and how many events were dismissed, where they outlive the daemon.
+    pub account: Box<dyn Fn(u64, u64) + Send>,
+    /// Finds out, once, what a killed daemon had taken and told nobody of.
+    pub before: Option<Box<dyn FnOnce(&Meter) -> Vec<Loss> + Send>>,
 }
 
 /// A form, and the sinks that take it: each record is encoded once for all of them.
@@ -84,15 +88,18 @@ pub struct Route {
 
 impl Route {
     /// Encodes a record and offers it to all queues. `occurrences`: the events that it stands for.
-    pub fn offer(&self, record: &LogRecord<'_>, occurrences: u64) {
+    pub fn offer(&self, record: &LogRecord<'_>, occurrences: u64, loss: Option<&Loss>) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
                 let said = &record.said;
                 let mark = Mark { event_id: said.event_id, told: TOLD.hash_one(said) };
                 let (event_name, form) = (said.event_name.into(), Cow::Borrowed(self.form));
-                let record =
-                    Encoded { bytes, event_name, mark, form, occurrences, sequence: record.sequence };
-                self.queues.iter().for_each(|queue| queue.offer(record.clone()));
+                let sequence = record.sequence;
+                let record = Encoded { bytes, event_name, mark, form, occurrences, sequence, told: 0 };
+                for queue in &self.queues {
+                    let told = loss.map_or(0, |loss| loss.accounts_for(queue.sink()));
+                    queue.offer(Encoded { told, ..record.clone() });
+                }
             }
             Err(error) => {
                 self.queues.iter().for_each(|queue| queue.refuse(occurrences));
@@ -151,6 +158,11 @@ impl Pipeline {
             name_frames(&mut ready, &mut symbols);
             self.publish(&ready, &mut ids, &mut context);
             if swept {
+                if let Some(before) = self.before.take() {
+                    let lost = before(&self.meter);
+                    self.tell(lost.into_iter().map(Notice::Lost), &mut ids, &mut context);
+                }
+                (self.account)(self.state.next(), self.meter.dismissed.get());
                 self.tell_losses(&mut ids, &mut context);
             }
         }
@@ -193,6 +205,8 @@ impl Pipeline {
     fn publish(&mut self, ready: &[Folded], ids: &mut Generator, context: &mut Context) {
         let (clock, observed) = (Clock::now(), wall_now());
         let first = self.state.take(ready.len() as u64);
+        // Before any of them can be anywhere: a number is left out rather than given twice.
+        (self.account)(self.state.next(), self.meter.dismissed.get());
         let policy = Arc::clone(&self.policy.borrow());
         let catalogue = Arc::clone(&self.catalogue.borrow());
         for (folded, sequence) in ready.iter().zip(first..) {
@@ -207,7 +221,11 @@ impl Pipeline {
             let record = LogRecord::new(folded, background, Stamp { id, sequence, observed, clock });
             self.meter.records.add(1);
             self.meter.events.add(folded.occurrences);
-            self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences));
+            let loss = match &folded.seen.event {
+                Event::Probe(Probe { notice: Notice::Lost(loss), .. }) => Some(loss),
+                _ => None,
+            };
+            self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences, loss));
         }
     }
 }

@@ -162,7 +162,7 @@ impl Replay {
         let offer = |record: &LogRecord<'_>, occurrences| {
             meter.records.add(1);
             meter.events.add(occurrences);
-            routes.iter().for_each(|route| route.offer(record, occurrences));
+            routes.iter().for_each(|route| route.offer(record, occurrences, None));
         };
         match line {
             Line::Event(event) => {

@@ -23,9 +23,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    account::Account,
     catalogue::Catalogue,
     clock::wall_now,
-    config::{Channel, Config, Encoding, OnOff, Sockets},
+    config::{Channel, Config, Encoding, OnOff, Sockets, SpoolMode},
     encode::Encoder,
     enrich::{
         Enricher,
@@ -35,7 +36,7 @@ use crate::{
     filter::{Filter, Filters},
     fold::Fold,
     losses::Losses,
-    meter::Meter,
+    meter::{Meter, SinkMeter},
     pipeline::{self, Pipeline, Route},
     policy::Policy,
     record::resource::Resource,
@@ -46,6 +47,9 @@ use crate::{
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The spool counts on from one run to the next, whatever kernel side they have.
+const SPOOL_EPOCH: u64 = 1;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +82,10 @@ pub struct Outlets {
     pub sinks: JoinSet<()>,
     /// The filters that are in force, to be replaced by others.
     filters: Vec<(Channel, watch::Sender<Filter>)>,
+    /// What counts for each sink.
+    meters: Vec<(Channel, Arc<SinkMeter>)>,
+    /// Events that Kafka's spool has taken in so far, where each record goes there.
+    spooled: Option<u64>,
 }
 
 /// Opens the channels of the configuration: a task for each, and what feeds them.
@@ -95,8 +103,10 @@ pub async fn open(
     let mut sinks = JoinSet::new();
     let mut routes: Vec<(Encoding, Vec<Queue>)> = Vec::new();
     let mut watched = Vec::new();
+    let (mut meters, mut spooled) = (Vec::new(), None);
     for channel in &config.event.out_channel {
         let meter = meter.sink(channel.as_str());
+        meters.push((*channel, Arc::clone(&meter)));
         let (mut queue, records) = Queue::new(Arc::clone(&meter));
         if let Some(filter) = filters.of(*channel) {
             let (sender, filter) = watch::channel(filter.clone());
@@ -110,8 +120,11 @@ pub async fn open(
         }
         match channel {
             Channel::Kafka => {
-                let kafka = KafkaSink::new(config, resource.host_id.clone(), 0, deadline.clone(), meter);
-                let driver = sink::drive(kafka.map_err(StartError::Kafka)?, records);
+                let key = resource.host_id.clone();
+                let kafka = KafkaSink::new(config, key, SPOOL_EPOCH, deadline.clone(), meter);
+                let kafka = kafka.map_err(StartError::Kafka)?;
+                spooled = (config.spool.mode == SpoolMode::Always).then(|| kafka.found().reached);
+                let driver = sink::drive(kafka, records);
                 // It writes to the disk, for which nobody else is to wait: so it has a thread of its own.
                 sinks.spawn_blocking(move || Handle::current().block_on(driver))
             }
@@ -131,7 +144,7 @@ pub async fn open(
     };
     let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
     let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
-    Ok(Outlets { routes, sinks, filters: watched })
+    Ok(Outlets { routes, sinks, filters: watched, meters, spooled })
 }
 
 /// Captures until SIGTERM or SIGINT, then drains. SIGHUP asks `reload` for the configuration as it is now; none
@@ -156,7 +169,8 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
 
-    let Outlets { routes, mut sinks, filters } = open(config, filters, &resource, &deadline, &meter).await?;
+    let outlets = open(config, filters, &resource, &deadline, &meter).await?;
+    let Outlets { routes, mut sinks, filters, meters, spooled } = outlets;
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
@@ -183,7 +197,8 @@ pub async fn run(
         (config.event.command_line == OnOff::On, config.containers.labels == OnOff::On);
     let enricher = Enricher::new(kernel.processes(), topology, command_line, labels);
     let counts = Arc::clone(&meter);
-    let state = State::open(&config.event.state_dir, None);
+    let account = Account::open(&kernel, &meters, spooled);
+    let state = State::open(&config.event.state_dir, account.sequence);
     let losses = Losses::new(wall_now());
     let config_hash = config.hash().into();
     let pipeline = Pipeline {
@@ -197,6 +212,8 @@ pub async fn run(
         state,
         losses,
         config_hash,
+        account: account.keep,
+        before: account.before,
     };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);

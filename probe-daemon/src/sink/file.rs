@@ -50,6 +50,7 @@ impl FileSink {
             match written {
                 Ok(()) => {
                     self.meter.delivered(done.len() as u64, super::occurrences(done));
+                    self.meter.reached(super::accounted(done));
                     if std::mem::take(&mut self.failing) {
                         info!(%path, "the event file can be written again");
                     }

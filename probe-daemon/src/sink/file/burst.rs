@@ -89,6 +89,7 @@ mod tests {
             form: std::borrow::Cow::Borrowed(&FORM),
             occurrences,
             sequence: 0,
+            told: 0,
         }
     }
 

@@ -359,6 +359,8 @@ impl Ticket {
             form: Form::of(entry.encoding, entry.content_type),
             occurrences: entry.occurrences,
             sequence: entry.totals.sequence,
+            // Its totals have it already.
+            told: 0,
         };
         Self::new(entry.number, record, entry.totals)
     }
@@ -382,7 +384,7 @@ fn entry(number: u64, record: &Encoded, totals: Totals) -> Entry<'_> {
 
 /// The totals with one more record.
 fn totals(before: Totals, record: &Encoded) -> Totals {
-    Totals { reached: before.reached + record.occurrences, sequence: record.sequence, ..before }
+    Totals { reached: before.reached + record.occurrences + record.told, sequence: record.sequence, ..before }
 }
 
 fn cost(record: &Encoded) -> usize {

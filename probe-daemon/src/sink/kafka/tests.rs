@@ -32,7 +32,15 @@ fn record(number: u64, size: usize) -> Encoded {
     let text = format!(r#"{{"Body":"{body}","Attributes":{{"log.record.uid":"{number}"}}}}"#);
     let form = Cow::Borrowed(&json::FORM);
     let bytes = Bytes::from(text);
-    Encoded { bytes, event_name: "x".into(), mark: Mark::default(), form, occurrences: 1, sequence: number }
+    Encoded {
+        bytes,
+        event_name: "x".into(),
+        mark: Mark::default(),
+        form,
+        occurrences: 1,
+        sequence: number,
+        told: 0,
+    }
 }
 
 fn sink(config: &Config, meter: &Arc<SinkMeter>) -> KafkaSink {
