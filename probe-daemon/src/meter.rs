@@ -20,7 +20,7 @@ use std::{
 use probe_common::{Counters, Kind};
 use tracing::info;
 
-use crate::losses::{Of, Total};
+use crate::losses::{Of, RING, Total};
 
 /// One running total.
 #[derive(Debug, Default)]
@@ -101,16 +101,21 @@ pub struct SinkMeter {
     pub resumed: Count,
     /// Events of records that this run leaves there.
     pub kept: Count,
-    account: Account,
+    /// Events of which nobody needs to tell this sink any more: its records do, those among them that say what was lost, or
+    /// its filter leaves them out.
+    pub reached: Count,
+    /// The number of the last record that the sink has.
+    newest: AtomicU64,
+    keeper: Keeper,
 }
 
 /// Who keeps an account that outlives the daemon, of how far a sink has come.
 #[derive(Default)]
-struct Account(OnceLock<Box<dyn Fn(u64) + Send + Sync>>);
+struct Keeper(OnceLock<Box<dyn Fn(u64, u64) + Send + Sync>>);
 
-impl fmt::Debug for Account {
+impl fmt::Debug for Keeper {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Account").field(&self.0.get().is_some()).finish()
+        formatter.debug_tuple("Keeper").field(&self.0.get().is_some()).finish()
     }
 }
 
@@ -121,16 +126,28 @@ impl SinkMeter {
         self.delivered_events.add(events);
     }
 
-    /// Says that the sink has so many more events for good, or has told that they are lost.
-    pub fn reached(&self, events: u64) {
-        if let Some(account) = self.account.0.get() {
-            account(events);
+    /// Says that the sink's records tell of so many more events, and which record is the last; the account is kept.
+    pub fn reach(&self, events: u64, newest: u64) {
+        match self.keeper.0.get() {
+            Some(keep) => keep(events, newest),
+            None => self.note(events, newest),
         }
     }
 
-    /// From now on `account` is told. Only the first call counts.
-    pub fn tell(&self, account: impl Fn(u64) + Send + Sync + 'static) {
-        let _ = self.account.0.set(Box::new(account));
+    /// The same, for whoever keeps the account.
+    pub fn note(&self, events: u64, newest: u64) {
+        self.reached.add(events);
+        self.newest.fetch_max(newest, Ordering::Relaxed);
+    }
+
+    /// The number of the last record that the sink has; 0 where it has none of this run.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
+    /// From now on `keep` keeps the account. Only the first call counts.
+    pub fn kept_by(&self, keep: impl Fn(u64, u64) + Send + Sync + 'static) {
+        let _ = self.keeper.0.set(Box::new(keep));
     }
 }
 
@@ -158,7 +175,7 @@ impl Meter {
         let total = |hop, of, count| Total { hop, of, count };
         let ring = Kind::ALL.into_iter().zip(kernel);
         let mut losses: Vec<_> =
-            ring.map(|(kind, counters)| total("ring", Of::Family(kind.name()), counters.lost)).collect();
+            ring.map(|(kind, counters)| total(RING, Of::Family(kind.name()), counters.lost)).collect();
         losses.push(total("pipeline", Of::All, self.lost_pipeline.get() + self.malformed.get()));
         for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             losses.push(total("queue", Of::Sink(sink.name), sink.lost_queue.get()));

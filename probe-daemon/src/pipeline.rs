@@ -19,6 +19,7 @@ use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
+    account::Account,
     catalogue::Catalogue,
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
@@ -70,10 +71,8 @@ pub struct Pipeline {
     pub losses: Losses,
     /// The hash of the configuration.
     pub config_hash: Arc<str>,
-    /// Keeps the number of the next record, and how many events were dismissed, where they outlive the daemon.
-    pub account: Box<dyn Fn(u64, u64) + Send>,
-    /// Finds out, once, what a killed daemon had taken and told nobody of.
-    pub before: Option<Box<dyn FnOnce(&Meter) -> Vec<Loss> + Send>>,
+    /// Keeps what the next daemon needs to know where this one is killed.
+    pub account: Account,
 }
 
 /// A form, and the sinks that take it: each record is encoded once for all of them.
@@ -129,6 +128,9 @@ impl Pipeline {
         let begin = [Notice::Started(Arc::clone(&self.config_hash))].into_iter();
         self.tell(begin.chain(before.into_iter().map(Notice::Lost)), &mut ids, &mut context);
         while let Some(batch) = batches.recv().await {
+            // Whoever sends knows by now how much was taken by a daemon before.
+            let before = self.account.settle(&self.meter);
+            self.tell(before.into_iter().map(Notice::Lost), &mut ids, &mut context);
             let policy = Arc::clone(&self.policy.borrow_and_update());
             let (mut seen, from_ring, now, swept): (Vec<_>, _, _, _) = match batch {
                 Batch::Events(events) => {
@@ -158,11 +160,6 @@ impl Pipeline {
             name_frames(&mut ready, &mut symbols);
             self.publish(&ready, &mut ids, &mut context);
             if swept {
-                if let Some(before) = self.before.take() {
-                    let lost = before(&self.meter);
-                    self.tell(lost.into_iter().map(Notice::Lost), &mut ids, &mut context);
-                }
-                (self.account)(self.state.next(), self.meter.dismissed.get());
                 self.tell_losses(&mut ids, &mut context);
             }
         }
@@ -199,14 +196,16 @@ impl Pipeline {
                 Folded { seen, occurrences: 0, window: Duration::ZERO }
             })
             .collect();
-        self.publish(&told, ids, context);
+        if !told.is_empty() {
+            self.publish(&told, ids, context);
+        }
     }
 
     fn publish(&mut self, ready: &[Folded], ids: &mut Generator, context: &mut Context) {
         let (clock, observed) = (Clock::now(), wall_now());
         let first = self.state.take(ready.len() as u64);
         // Before any of them can be anywhere: a number is left out rather than given twice.
-        (self.account)(self.state.next(), self.meter.dismissed.get());
+        self.account.keep(self.state.next(), self.meter.dismissed.get(), &self.losses);
         let policy = Arc::clone(&self.policy.borrow());
         let catalogue = Arc::clone(&self.catalogue.borrow());
         for (folded, sequence) in ready.iter().zip(first..) {

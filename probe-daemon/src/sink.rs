@@ -48,7 +48,7 @@ pub struct Encoded {
     pub occurrences: u64,
     /// Its number in the host's stream; 0 where it has none.
     pub sequence: u64,
-    /// Events of which it says that no record tells.
+    /// Events of which it says to its sink that they are lost.
     pub told: u64,
 }
 
@@ -179,7 +179,7 @@ impl Queue {
     /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
     pub fn offer(&self, record: Encoded) {
         if self.filter.as_ref().is_some_and(|filter| !filter.borrow().passes(record.mark.event_id)) {
-            self.meter.reached(record.occurrences + record.told);
+            self.meter.reached.add(record.occurrences + record.told);
             return self.meter.filtered.add(record.occurrences);
         }
         let (size, occurrences) = (record.size(), record.occurrences);

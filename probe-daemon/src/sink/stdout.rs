@@ -32,7 +32,7 @@ impl Sink for StdoutSink {
         match written {
             Ok(()) => {
                 self.meter.delivered(batch.len() as u64, super::occurrences(batch));
-                self.meter.reached(super::accounted(batch));
+                self.meter.reach(super::accounted(batch), 0);
             }
             Err(error) => {
                 self.meter.lost_delivery.add(super::occurrences(batch));

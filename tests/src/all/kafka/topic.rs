@@ -79,5 +79,8 @@ fn a_topic_that_is_deleted_under_the_daemon() -> Result<()> {
 fn a_daemon_without_a_password_says_what_the_listener_wants() -> Result<()> {
     let mut sent = Sent::start("OPEN", "nobody", open_dir()?, "")?;
     sent.fail(1)?;
-    sent.says(&["Kafka closes the connection", "want TLS (kafka.tls, kafka.ca_file) or a login (kafka.username)"])
+    sent.says(&[
+        "Kafka closes the connection",
+        "want TLS (kafka.tls, kafka.ca_file) or a login (kafka.username)",
+    ])
 }
