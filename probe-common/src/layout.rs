@@ -45,7 +45,7 @@ pub const LAYOUT: u64 = {
         FoldFirst { key header payload }
         ToldPage { counts }
         Reached { how events sequence }
-        Ledger { epoch maps folded_cleared clearing started dismissed sequence ring reached }
+        Ledger { epoch maps folded_cleared clearing forgetting started dismissed sequence ring reached }
     );
     hash
 };

@@ -24,6 +24,9 @@ pub struct Ledger {
     /// One more than the page of the fold table that is being cleared, and whose occurrences are in `folded_cleared`
     /// already; 0 for none. Whoever finds one clears it.
     pub clearing: u64,
+    /// 1 while ends of processes are being forgotten whose occurrences are in `folded_cleared` already: those of
+    /// [`crate::EXITS_TOLD`] that [`crate::EXITS`] does not have any more.
+    pub forgetting: u64,
     /// When the daemon that writes this was started, in nanoseconds since the Unix epoch.
     pub started: u64,
     /// Events dismissed.

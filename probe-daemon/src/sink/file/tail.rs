@@ -88,7 +88,7 @@ mod tests {
         for (count, known) in [(1, 1), (5, 3), (900, 2), (900, 900), (900, 1_000)] {
             let lines: String = (1..=count).map(|at| line(at, "\"gala_gopher.occurrences\":2")).collect();
             fs::write(&path, lines).unwrap();
-            let behind = if known > count { 0 } else { count - known };
+            let behind = u64::saturating_sub(count, known);
             assert_eq!(tail.behind(known, "logs"), (behind * 2, count.max(known)), "{count} {known}");
         }
         assert_eq!(Tail::new(dir.path(), &text::FORM).behind(3, "logs"), (0, 3));
