@@ -124,7 +124,7 @@ impl Encoder {
     ///
     /// # Errors
     /// None is known: every part of a record is a text, a number or made of those.
-    pub fn encode(&self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
+    pub fn encode(&mut self, record: &LogRecord<'_>) -> serde_json::Result<Bytes> {
         match self {
             Self::Json(json) => Ok(json.encode(record)),
             Self::Gala(gala) => gala.encode(record),

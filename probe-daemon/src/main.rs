@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use probe_common::heap;
 use probe_daemon::{
     catalogue::Catalogue,
     clock::Clock,
@@ -277,6 +278,7 @@ fn daemon(source: &Source) -> ExitCode {
 
 /// The threads that work; none, with the reason in the log, where the system gives none.
 fn runtime() -> Option<Runtime> {
+    heap::share();
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.inspect_err(|error| error!(%error, "threads cannot be started")).ok()
 }

@@ -13,7 +13,7 @@ use std::{
 use probe_common::io_uring_slot;
 use tokio::{
     sync::{mpsc, watch},
-    time,
+    task, time,
 };
 use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
@@ -87,7 +87,7 @@ pub struct Route {
 
 impl Route {
     /// Encodes a record and offers it to all queues. `occurrences`: the events that it stands for.
-    pub fn offer(&self, record: &LogRecord<'_>, occurrences: u64, loss: Option<&Loss>) {
+    pub fn offer(&mut self, record: &LogRecord<'_>, occurrences: u64, loss: Option<&Loss>) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
                 let said = &record.said;
@@ -101,14 +101,22 @@ impl Route {
                 }
             }
             Err(error) => {
-                self.queues.iter().for_each(|queue| queue.refuse(occurrences));
+                self.refuse(occurrences);
                 error!(%error, "a record is lost: it cannot be encoded");
             }
         }
     }
-}
 
-impl Route {
+    /// Counts a record as lost for all queues.
+    fn refuse(&self, occurrences: u64) {
+        self.queues.iter().for_each(|queue| queue.refuse(occurrences));
+    }
+
+    /// Whether a queue has room.
+    fn has_room(&self) -> bool {
+        self.queues.iter().any(Queue::has_room)
+    }
+
     /// Waits until there is room in all queues, for whoever can wait.
     pub async fn ready(&self) {
         for queue in &self.queues {
@@ -162,6 +170,8 @@ impl Pipeline {
             if swept {
                 self.tell_losses(&mut ids, &mut context);
             }
+            // What the sinks were woken for may wait on this very thread.
+            task::yield_now().await;
         }
         let mut rest = self.fold.as_mut().map(Fold::finish).unwrap_or_default();
         name_frames(&mut rest, &mut symbols);
@@ -209,6 +219,14 @@ impl Pipeline {
         let policy = Arc::clone(&self.policy.borrow());
         let catalogue = Arc::clone(&self.catalogue.borrow());
         for (folded, sequence) in ready.iter().zip(first..) {
+            self.meter.records.add(1);
+            self.meter.events.add(folded.occurrences);
+            // A record that nobody has room for is not worth its making. What the daemon says of itself may take the last.
+            let of_host = folded.occurrences > 0;
+            if of_host && !self.routes.iter().any(Route::has_room) {
+                self.routes.iter().for_each(|route| route.refuse(folded.occurrences));
+                continue;
+            }
             let ruled = context.judge(&policy, &folded.seen.event).1;
             let facts = context.facts.of(&folded.seen.event);
             let background = Background { ruled, facts, catalogue: &catalogue };
@@ -218,13 +236,11 @@ impl Pipeline {
             };
             let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, background, Stamp { id, sequence, observed, clock });
-            self.meter.records.add(1);
-            self.meter.events.add(folded.occurrences);
             let loss = match &folded.seen.event {
                 Event::Probe(Probe { notice: Notice::Lost(loss), .. }) => Some(loss),
                 _ => None,
             };
-            self.routes.iter().for_each(|route| route.offer(&record, folded.occurrences, loss));
+            self.routes.iter_mut().for_each(|route| route.offer(&record, folded.occurrences, loss));
         }
     }
 }
@@ -261,9 +277,16 @@ pub struct Context {
     cgroups: Cgroups,
     facts: Facts,
     victims: Victims,
+    /// Whether nobody looks why a program could not be executed.
+    unexplained: bool,
 }
 
 impl Context {
+    /// For events that were stored without what was in the way of a program, so that none is known for a miss.
+    pub fn unexplained() -> Self {
+        Self { unexplained: true, ..Self::default() }
+    }
+
     /// What the rules say of an event: whether it is one after all, and how grave it is where they say so.
     pub fn judge(&mut self, policy: &Policy, event: &Event) -> (bool, Option<Severity>) {
         let found;
@@ -288,7 +311,7 @@ impl Context {
                 let decision = policy.decide(call.slot, call.errno, &who);
                 let answers = policy.answers(call.slot, call.errno, call.object.as_deref());
                 // A miss of a search for a program, which nobody asked for.
-                let misses = call.is_miss() && decision.is_built_in();
+                let misses = call.is_miss() && decision.is_built_in() && !self.unexplained;
                 (decision.report && !answers && !misses, decision.severity)
             }
             Event::IoUring(request) => {

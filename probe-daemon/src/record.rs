@@ -29,6 +29,9 @@ mod offcpu;
 mod oom;
 mod probe;
 pub mod resource;
+pub mod trace;
+
+use trace::Trace;
 
 /// The longest text of one attribute, in bytes.
 pub const VALUE_LEN: usize = 4096;
@@ -214,6 +217,8 @@ pub struct LogRecord<'a> {
     /// What is observed, where that is less than the host: container and pod. It goes into the record's Resource, beside
     /// what describes the host.
     pub resource: &'a [(Cow<'static, str>, String)],
+    /// The request that it belongs to, where that was given with it; the kernel knows of none.
+    pub trace: Option<Trace>,
 }
 
 impl<'a> LogRecord<'a> {
@@ -245,7 +250,7 @@ impl<'a> LogRecord<'a> {
         let (event_id, severity) = attributes.explain(event_name, resource, background.catalogue).unzip();
         let severity = background.ruled.or(severity).unwrap_or(Severity::Warn);
         let said = Said { event_name, event_id, severity, body };
-        Self { timestamp: seen.time, observed, sequence, said, attributes, resource }
+        Self { timestamp: seen.time, observed, sequence, said, attributes, resource, trace: None }
     }
 
     /// The attribute of that key.

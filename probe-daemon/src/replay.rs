@@ -17,7 +17,7 @@ use tokio::{
     task::block_in_place,
 };
 use tracing::warn;
-use ulid::Generator;
+use ulid::{Generator, Ulid};
 
 use crate::{
     catalogue::Catalogue,
@@ -118,10 +118,11 @@ impl Replay {
         let mut config = config.clone();
         config.spool.mode = SpoolMode::Off;
         let outlets = run::open(&config, self.filters.clone(), &resource, &deadline, &meter).await?;
-        let Outlets { routes, mut sinks, .. } = outlets;
-        let mut maker = Maker { ids: Generator::new(), context: Context::default(), sequence: 0, host_id };
+        let Outlets { mut routes, mut sinks, .. } = outlets;
+        let mut maker =
+            Maker { ids: Generator::new(), context: Context::unexplained(), sequence: 0, host_id };
         while let Some(now) = line {
-            self.replay(&mut maker, now, &routes, &mut reader, &meter);
+            self.replay(&mut maker, now, &mut routes, &mut reader, &meter);
             let room = async {
                 for route in &routes {
                     route.ready().await;
@@ -153,19 +154,19 @@ impl Replay {
         &self,
         maker: &mut Maker,
         line: Line,
-        routes: &[Route],
+        routes: &mut [Route],
         reader: &mut Reader<'_>,
         meter: &Meter,
     ) {
         let clock = self.clock.unwrap_or_else(Clock::now);
         let observed = wall_now();
-        let offer = |record: &LogRecord<'_>, occurrences| {
+        let mut offer = |record: &LogRecord<'_>, occurrences| {
             meter.records.add(1);
             meter.events.add(occurrences);
-            routes.iter().for_each(|route| route.offer(record, occurrences, None));
+            routes.iter_mut().for_each(|route| route.offer(record, occurrences, None));
         };
         match line {
-            Line::Event(event) => {
+            Line::Event(event, trace) => {
                 let time = clock.wall(event.finish);
                 let event = Event::Call(*event);
                 let (report, ruled) = match &self.policy {
@@ -180,10 +181,9 @@ impl Replay {
                 let folded =
                     Folded { seen: Observation { time, event }, occurrences: 1, window: Default::default() };
                 let background = Background { ruled, facts: Vec::new(), catalogue: &self.catalogue };
-                maker.sequence += 1;
-                let (id, sequence) = (next(&mut maker.ids), maker.sequence);
+                let (id, sequence) = maker.next();
                 let stamp = Stamp { id, sequence, observed, clock };
-                offer(&LogRecord::new(&folded, background, stamp), 1);
+                offer(&LogRecord { trace, ..LogRecord::new(&folded, background, stamp) }, 1);
             }
             Line::Record(mut stored) => {
                 if !self.host.is_given() && stored.host.host_id != maker.host_id {
@@ -194,8 +194,9 @@ impl Replay {
                     ));
                 }
                 if self.host.is_given() {
-                    // The same record of two hosts is two records.
-                    stored.rename(next(&mut maker.ids));
+                    // The same record of two hosts is two records, and each host counts its own.
+                    let (id, sequence) = maker.next();
+                    stored.rename(id, sequence);
                 }
                 offer(&stored.record(observed, clock), stored.occurrences());
             }
@@ -208,10 +209,18 @@ impl Replay {
 struct Maker {
     ids: Generator,
     context: Context,
-    /// The number of the last record that was made of an event.
+    /// The number of the last record that was made of an event, or made another one.
     sequence: u64,
     /// Whose records are replayed.
     host_id: Option<String>,
+}
+
+impl Maker {
+    /// The id and the number of a new record.
+    fn next(&mut self) -> (Ulid, u64) {
+        self.sequence += 1;
+        (next(&mut self.ids), self.sequence)
+    }
 }
 
 /// Takes lines one by one.

@@ -235,7 +235,6 @@ pub async fn run(
             _ = interrupt.recv() => break "SIGINT",
             _ = hangup.recv() => match reload() {
                 Some((new, policy, catalogue, new_filters)) => {
-                    info!("the configuration was read again: families, rules, filters and the catalogue are as it says");
                     if !same_flow(config, &new) {
                         warn!("other changes of the configuration take effect at the next start");
                     }
@@ -245,6 +244,7 @@ pub async fn run(
                     for (channel, filter) in &filters {
                         filter.send_replace(new_filters.of(*channel).cloned().unwrap_or_default());
                     }
+                    info!("the configuration was read again: families, rules, filters and the catalogue are as it says");
                 }
                 None => warn!("the configuration is not valid; the old one stays in force"),
             },

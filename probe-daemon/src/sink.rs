@@ -27,7 +27,7 @@ pub mod stdout;
 /// Records that wait for one sink at most.
 const QUEUE: usize = 16 * 1024;
 /// Bytes that they have at most, all together.
-const QUEUE_BYTES: usize = 8 << 20;
+const QUEUE_BYTES: usize = 4 << 20;
 /// Pause before a full queue is looked at again by somebody who waits for it.
 const READY_PAUSE: Duration = Duration::from_millis(1);
 /// Records that a sink is given at once.

@@ -106,6 +106,17 @@ pub fn lookup(abi: Abi, number: u32) -> Option<&'static Syscall> {
     }
 }
 
+/// Rows by their numbers.
+fn by_number(rows: impl Iterator<Item = &'static Syscall>) -> Vec<Option<&'static Syscall>> {
+    let mut table = Vec::new();
+    for row in rows {
+        let at = row.number as usize;
+        table.resize(table.len().max(at + 1), None);
+        table[at] = Some(row);
+    }
+    table
+}
+
 /// The 64-bit system call with this name, with or without `sys_`, or with the C library's name for it.
 pub fn parse(name: &str) -> Option<&'static Syscall> {
     let name = name.strip_prefix("sys_").unwrap_or(name);

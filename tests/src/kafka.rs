@@ -6,7 +6,7 @@ mod client;
 pub mod proxy;
 pub mod secured;
 
-pub use client::Reader;
+pub use client::{PlaceReader, Placed, Reader};
 
 use std::ffi::OsString;
 use std::fs::{self, File};

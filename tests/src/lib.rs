@@ -4,7 +4,9 @@
 //!
 //! Nothing here uses the daemon's library: the tests see what a user sees.
 
+pub mod cgroup;
 pub mod crash;
+pub mod cri;
 pub mod daemon;
 pub mod death;
 pub mod follow;

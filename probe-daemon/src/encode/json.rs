@@ -16,11 +16,8 @@ use serde::Serialize;
 use self::write::{Object, text, value};
 use crate::{
     encode::Form,
-    record::{LogRecord, Value, resource::Resource},
+    record::{LogRecord, Value, resource::Resource, trace::Trace},
 };
-
-/// More than most records need, so that few grow while they are written.
-const CAPACITY: usize = 4096;
 
 /// What it is called.
 pub static FORM: Form = Form {
@@ -37,6 +34,9 @@ pub struct Json {
     resource: Vec<u8>,
     /// Its parts, for records that add to it.
     parts: Vec<(&'static str, Part)>,
+    /// Where a record is written before it is known how long it is. Records wait by thousands, and one that was shrunk would
+    /// leave a hole that the next does not fit in.
+    draft: Vec<u8>,
 }
 
 /// A part of a resource.
@@ -59,7 +59,7 @@ impl Json {
         if !resource.addresses.is_empty() {
             parts.push(("host.ip", Part::Texts(resource.addresses.clone())));
         }
-        let mut json = Self { resource: Vec::new(), parts };
+        let mut json = Self { resource: Vec::new(), parts, draft: Vec::new() };
         let mut resource = Vec::new();
         json.join(&mut resource, &[]);
         json.resource = resource;
@@ -67,9 +67,10 @@ impl Json {
     }
 
     /// One line of JSON, without its newline.
-    pub fn encode(&self, record: &LogRecord<'_>) -> Bytes {
-        let mut bytes = Vec::with_capacity(CAPACITY);
-        let mut out = Object::begin(&mut bytes);
+    pub fn encode(&mut self, record: &LogRecord<'_>) -> Bytes {
+        let mut draft = std::mem::take(&mut self.draft);
+        draft.clear();
+        let mut out = Object::begin(&mut draft);
         number_as_text(out.key("Timestamp"), record.timestamp);
         number_as_text(out.key("ObservedTimestamp"), record.observed);
         text(out.key("SeverityText"), record.said.severity.text());
@@ -77,11 +78,15 @@ impl Json {
         text(out.key("EventName"), record.said.event_name);
         self.resource(out.key("Resource"), record.resource);
         attributes(out.key("Attributes"), &record.attributes.list);
+        if let Some(Trace { id, span }) = &record.trace {
+            text(out.key("TraceId"), &id.to_string());
+            span.iter().for_each(|span| text(out.key("SpanId"), &span.to_string()));
+        }
         text(out.key("Body"), &record.said.body);
         out.end();
-        // It may wait for long, with many others.
-        bytes.shrink_to_fit();
-        bytes.into()
+        let document = Bytes::copy_from_slice(&draft);
+        self.draft = draft;
+        document
     }
 
     /// The host, and what the record adds to it.

@@ -64,6 +64,7 @@ impl Otlp {
     fn data(&self, record: &LogRecord<'_>) -> LogsData {
         let more = record.resource.iter().map(|(key, value)| pair(key, text(value)));
         let attributes = self.host.iter().cloned().chain(more).collect();
+        let trace = record.trace;
         let log_record = OtlpRecord {
             time_unix_nano: record.timestamp,
             observed_time_unix_nano: record.observed,
@@ -72,6 +73,8 @@ impl Otlp {
             event_name: record.said.event_name.to_owned(),
             body: Some(text(&record.said.body)),
             attributes: record.attributes.list.iter().map(|(key, value)| pair(key, any(value))).collect(),
+            trace_id: trace.map(|trace| trace.id.bytes().to_vec()).unwrap_or_default(),
+            span_id: trace.and_then(|trace| trace.span).map(|span| span.bytes().to_vec()).unwrap_or_default(),
             ..OtlpRecord::default()
         };
         let scope = InstrumentationScope {

@@ -14,7 +14,16 @@ use super::{
     sample::{event, folded, host, record, ring_record},
     text::Text,
 };
-use crate::{config::Encoding, event::Event, fold::Folded, record::LogRecord, syscall::Abi};
+use crate::{
+    config::Encoding,
+    event::Event,
+    fold::Folded,
+    record::{
+        LogRecord,
+        trace::{self, Id, Trace},
+    },
+    syscall::Abi,
+};
 
 /// `cat` may not open `/etc/shadow`.
 fn denied() -> Folded {
@@ -61,7 +70,7 @@ fn as_seed(data: &LogsData) -> Value {
     let [resource_logs] = &data.resource_logs[..] else { panic!("{data:?}") };
     let [scope_logs] = &resource_logs.scope_logs[..] else { panic!("{data:?}") };
     let [record] = &scope_logs.log_records[..] else { panic!("{data:?}") };
-    json!({
+    let mut seed = json!({
         "Timestamp": record.time_unix_nano.to_string(),
         "ObservedTimestamp": record.observed_time_unix_nano.to_string(),
         "SeverityText": record.severity_text,
@@ -70,7 +79,13 @@ fn as_seed(data: &LogsData) -> Value {
         "Resource": plain_map(&resource_logs.resource.as_ref().unwrap().attributes),
         "Attributes": plain_map(&record.attributes),
         "Body": plain(record.body.as_ref().unwrap()),
-    })
+    });
+    for (key, id) in [("TraceId", &record.trace_id), ("SpanId", &record.span_id)] {
+        if !id.is_empty() {
+            seed[key] = id.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        }
+    }
+    seed
 }
 
 fn seed(record: &LogRecord<'_>) -> Value {
@@ -124,6 +139,28 @@ fn otlp_json_has_strings_for_64_bits_and_nothing_empty() {
 }
 
 #[test]
+fn the_ids_of_a_trace_are_hexadecimal_in_json_and_bytes_in_protobuf() {
+    let (id, span) = ("5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174");
+    let trace = Trace { id: Id::parse(id).unwrap(), span: Id::parse(span) };
+    let folded = denied();
+    let record = LogRecord { trace: Some(trace), ..record(&folded) };
+    let json = |encoding| serde_json::from_slice::<Value>(&encode(encoding, &record)).unwrap();
+    let seed = json(Encoding::Json);
+    assert_eq!((&seed["TraceId"], &seed["SpanId"]), (&json!(id), &json!(span)));
+    let otlp = &json(Encoding::OtlpJson)["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    assert_eq!((&otlp["traceId"], &otlp["spanId"]), (&json!(id), &json!(span)));
+    let proto = LogsData::decode(&encode(Encoding::OtlpProto, &record)[..]).unwrap();
+    let proto = &proto.resource_logs[0].scope_logs[0].log_records[0];
+    assert_eq!(proto.trace_id, 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c_u128.to_be_bytes());
+    assert_eq!(proto.span_id, 0xeee1_9b7e_c3c1_b174_u64.to_be_bytes());
+    // These forms have no place for them.
+    let plain = LogRecord { trace: None, ..record.clone() };
+    for encoding in [Encoding::Gala, Encoding::Text, Encoding::Color] {
+        assert_eq!(encode(encoding, &record), encode(encoding, &plain));
+    }
+}
+
+#[test]
 fn protobuf_of_two_records_is_one_of_both() {
     let folded = denied();
     let one = encode(Encoding::OtlpProto, &record(&folded));
@@ -163,12 +200,13 @@ proptest! {
         comm in proptest::collection::vec(any::<u8>(), 0..=16),
         registers: [u64; 6],
         memory in proptest::collection::vec(any::<u8>(), 0..600),
+        trace in trace::any_trace(),
     ) {
         let plan = crate::syscall::capture(Abi::X86_64, number);
         let strings: Vec<(usize, &[u8])> =
             (0..6).filter(|index| plan.strings & 1 << index != 0).map(|index| (index, &memory[..])).collect();
         let folded = folded(Event::Call(event(&ring_record(number, errno, &comm, registers, &strings))));
         check_all_forms(&record(&folded));
-        check_all_forms(&in_container(&folded));
+        check_all_forms(&LogRecord { trace, ..in_container(&folded) });
     }
 }

@@ -93,6 +93,7 @@ struct Wire {
 
 /// A call by number and name; how others class it does not matter.
 #[derive(Deserialize)]
+#[serde(expecting = "a call with nr and name")]
 struct Named {
     nr: u32,
     name: String,

@@ -15,12 +15,12 @@ use super::line::wrong;
 use crate::{
     clock::Clock,
     members::Members,
-    record::{Attributes, LogRecord, Said, Value, resource::Resource},
+    record::{Attributes, LogRecord, Said, Value, resource::Resource, trace::Trace},
     severity::Severity,
     syscall::Args,
 };
 
-/// Everything that a record has, in the form's own order.
+/// Everything that a record has beside the ids of its trace, in the form's own order.
 const KEYS: [&str; 8] = [
     "Timestamp",
     "ObservedTimestamp",
@@ -31,8 +31,9 @@ const KEYS: [&str; 8] = [
     "Attributes",
     "Body",
 ];
-/// Attributes that say which record it is, which event, and how many it stands for.
+/// Attributes that say which record it is, the how many-th of its host, which event, and how many it stands for.
 const UID: &str = "log.record.uid";
+const SEQUENCE: &str = "gala_gopher.sequence";
 const ID: &str = "event.id";
 const OCCURRENCES: &str = "gala_gopher.occurrences";
 /// Keys of the host that the encoding adds itself.
@@ -46,6 +47,7 @@ pub struct Stored {
     said: Said,
     attributes: Vec<(&'static str, Owned)>,
     resource: Vec<(Cow<'static, str>, String)>,
+    trace: Option<Trace>,
 }
 
 enum Owned {
@@ -57,11 +59,11 @@ enum Owned {
 }
 
 impl Stored {
-    /// Reads a record.
+    /// Reads a record, of which the ids of a trace have been taken.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(members: &Members<&RawValue>) -> Result<Self, String> {
+    pub fn parse(members: &Members<&RawValue>, trace: Option<Trace>) -> Result<Self, String> {
         if let Some((key, _)) = members.0.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
             return Err(format!("a record has no key {key:?} ({})", KEYS.join(", ")));
         }
@@ -104,13 +106,17 @@ impl Stored {
         });
         let event_name = intern(read(members, "EventName")?);
         let said = Said { event_name, event_id, severity, body: read(members, "Body")? };
-        Ok(Self { host, timestamp, said, attributes, resource })
+        Ok(Self { host, timestamp, said, attributes, resource, trace })
     }
 
-    /// Makes it another record.
-    pub fn rename(&mut self, id: Ulid) {
-        if let Some((_, value)) = self.attributes.iter_mut().find(|(key, _)| *key == UID) {
-            *value = Owned::Text(id.to_string());
+    /// Makes it another record, the next one of its host.
+    pub fn rename(&mut self, id: Ulid, sequence: u64) {
+        for (key, value) in &mut self.attributes {
+            match *key {
+                UID => *value = Owned::Text(id.to_string()),
+                SEQUENCE => *value = Owned::Int(i64::try_from(sequence).unwrap_or(i64::MAX)),
+                _ => {}
+            }
         }
     }
 
@@ -127,8 +133,8 @@ impl Stored {
     pub fn record(&self, observed: u64, clock: Clock) -> LogRecord<'_> {
         let mut attributes = Attributes::new(clock);
         attributes.list.extend(self.attributes.iter().map(|(key, value)| (*key, value.borrowed())));
-        let (timestamp, said) = (self.timestamp, self.said.clone());
-        LogRecord { timestamp, observed, sequence: 0, said, attributes, resource: &self.resource }
+        let (timestamp, said, trace) = (self.timestamp, self.said.clone(), self.trace);
+        LogRecord { timestamp, observed, sequence: 0, said, attributes, resource: &self.resource, trace }
     }
 }
 
@@ -208,24 +214,31 @@ mod tests {
             sample::{event, folded, host, record, ring_record},
         },
         event::Event,
+        record::trace::any_trace,
         replay::line::Line,
     };
 
     fn parse(document: &[u8]) -> Result<Stored, String> {
         match Line::parse(document)? {
             Line::Record(stored) => Ok(*stored),
-            Line::Event(_) => Err("an event".to_owned()),
+            Line::Event(..) => Err("an event".to_owned()),
         }
     }
 
-    fn documents(number: u32, errno: u32, registers: [u64; 6], memory: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    fn documents(
+        number: u32,
+        errno: u32,
+        registers: [u64; 6],
+        memory: &[u8],
+        trace: Option<Trace>,
+    ) -> (Vec<u8>, Vec<u8>) {
         let plan = crate::syscall::capture(crate::syscall::Abi::X86_64, number);
         let strings = (0..6).filter(|index| plan.strings & 1 << index != 0);
         let strings: Vec<(usize, &[u8])> = strings.map(|index| (index, memory)).collect();
         let folded = folded(Event::Call(event(&ring_record(number, errno, b"cat", registers, &strings))));
         let place = [("container.id", "3b1d"), ("k8s.pod.name", "web-0")]
             .map(|(key, value)| (key.into(), value.to_owned()));
-        let record = LogRecord { resource: &place, ..record(&folded) };
+        let record = LogRecord { resource: &place, trace, ..record(&folded) };
         let host = Resource { addresses: vec!["192.0.2.1".to_owned()], ..host() };
         let before = json::Json::new(&host).encode(&record);
         let stored = parse(&before).unwrap();
@@ -237,13 +250,15 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_told() {
-        let (good, _) = documents(257, 13, [0; 6], b"/etc/shadow");
+        let (good, _) = documents(257, 13, [0; 6], b"/etc/shadow", None);
         let good: Json = serde_json::from_slice(&good).unwrap();
         for (place, value, wanted) in [
             ("/Timestamp", "x".into(), "Timestamp: \"x\" is no number of nanoseconds"),
             ("/SeverityNumber", 14.into(), "SeverityNumber: 14"),
             ("/SeverityText", "INFO".into(), "SeverityText: 13 is \"WARN\""),
-            ("/TraceId", "5b8e".into(), "a record has no key \"TraceId\""),
+            ("/trace_id", "5b8e".into(), "a record has no key \"trace_id\""),
+            ("/TraceId", "5b8e".into(), "TraceId: \"5b8e\" is no id"),
+            ("/SpanId", "eee19b7ec3c1b174".into(), "SpanId: a span without a TraceId"),
             ("/Attributes/process.pid", 1.5.into(), "\"process.pid\" is no whole number"),
             ("/Attributes/process.pid", Json::Null, "\"process.pid\" is null"),
             ("/Resource/host.id", 7.into(), "\"host.id\" is no text"),
@@ -264,8 +279,9 @@ mod tests {
             errno in 1u32..134,
             registers: [u64; 6],
             memory in prop::collection::vec(any::<u8>(), 0..300),
+            trace in any_trace(),
         ) {
-            let (before, after) = documents(number, errno, registers, &memory);
+            let (before, after) = documents(number, errno, registers, &memory, trace);
             prop_assert_eq!(String::from_utf8(before).unwrap(), String::from_utf8(after).unwrap());
         }
     }

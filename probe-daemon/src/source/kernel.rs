@@ -294,20 +294,18 @@ impl Kernel {
     /// Delivers what earlier daemons have left, and learns how much they have taken.
     async fn inherit(&mut self, pipeline: &mpsc::Sender<Batch>, meter: &Meter) {
         self.count(meter);
-        let mut rest = std::mem::take(&mut self.estate.batches);
+        let mut rest = std::mem::replace(&mut self.estate.rest, Outbox::endless());
         if self.inherited().is_some_and(|inherited| !inherited.replaced) {
             let mut before = Before::new(|kind| of_kind(&self.counters, kind).unwrap_or_default());
             // What was counted a moment ago is in the ring buffer now.
             time::sleep(DRAIN_PAUSE).await;
             for _ in 0..ALL_DRAINS {
-                if drain(self.ring.get_mut(), meter, Some(&mut before), |events| rest.push(events))
-                    == Drained::All
-                {
+                if drain(self.ring.get_mut(), meter, Some(&mut before), &mut rest) == Drained::All {
                     break;
                 }
             }
             meter.received_before.add(before.sum());
-            rest.push(self.repeats.harvest(meter));
+            rest.put(self.repeats.harvest(meter), meter);
             info!(
                 taken = meter.taken_before(),
                 "so many events were taken by earlier daemons, which may not have delivered all"
@@ -358,7 +356,7 @@ impl Kernel {
         mut stop: watch::Receiver<bool>,
     ) -> Leavings {
         self.inherit(&pipeline, &meter).await;
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::bounded();
         let mut sweep = time::interval_at(time::Instant::now() + interval, interval);
         sweep.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut look = time::interval_at(time::Instant::now() + SWEEP, SWEEP);
@@ -368,7 +366,7 @@ impl Kernel {
             tokio::select! {
                 ready = self.ring.readable_mut() => match ready {
                     Ok(mut guard) => {
-                        let drained = drain(guard.get_inner_mut(), &meter, None, |events| outbox.put(events, &meter));
+                        let drained = drain(guard.get_inner_mut(), &meter, None, &mut outbox);
                         outbox.flush(&pipeline);
                         if drained == Drained::All {
                             guard.clear_ready();
@@ -410,9 +408,9 @@ impl Kernel {
         }
         self.take_down().await;
         // Nothing fills the ring any more, so waiting for the pipeline loses nothing here.
-        let mut rest: Vec<Batch> = std::iter::from_fn(|| outbox.take()).collect();
-        while drain(self.ring.get_mut(), &meter, None, |events| rest.push(events)) == Drained::Some {}
-        rest.push(self.repeats.rest(&meter));
+        let mut rest = outbox.without_end();
+        while drain(self.ring.get_mut(), &meter, None, &mut rest) == Drained::Some {}
+        rest.put(self.repeats.rest(&meter), &meter);
         deliver(rest, &pipeline, &meter).await;
         self.count(&meter);
         Leavings { side: self.side, pins: self.pins }
@@ -432,8 +430,8 @@ impl Kernel {
 }
 
 /// Hands over in order, as fast as the pipeline goes.
-async fn deliver(batches: Vec<Batch>, pipeline: &mpsc::Sender<Batch>, meter: &Meter) {
-    for batch in batches {
+async fn deliver(mut outbox: Outbox, pipeline: &mpsc::Sender<Batch>, meter: &Meter) {
+    while let Some(batch) = outbox.take() {
         let events = batch.occurrences();
         if pipeline.send(batch).await.is_err() {
             meter.lost_pipeline.add(events);

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use probe_common::{SOCKETCALL, SOCKETCALLS};
 
-use super::{Abi, Arg, Class, Syscall, table};
+use super::{Abi, Arg, Class, Syscall, by_number, table};
 
 /// One line of the table.
 struct Entry {
@@ -102,6 +102,9 @@ impl From<&Entry> for Row {
     }
 }
 
+/// Where each number has its row.
+static BY_NUMBER: LazyLock<Vec<Option<&'static Syscall>>> = LazyLock::new(|| by_number(rows()));
+
 /// Every row, ascending by number.
 pub(super) fn rows() -> impl Iterator<Item = &'static Syscall> {
     ROWS.iter().map(|row| &row.call)
@@ -109,8 +112,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Syscall> {
 
 /// The row of a number.
 pub(super) fn row(number: u32) -> Option<&'static Syscall> {
-    let at = ROWS.binary_search_by_key(&number, |row| row.call.number).ok()?;
-    ROWS.get(at).map(|row| &row.call)
+    BY_NUMBER.get(usize::try_from(number).ok()?).copied().flatten()
 }
 
 /// The 32-bit forms of a 64-bit call: `stat`, `stat64` and `oldstat` of `stat`.

@@ -5,7 +5,9 @@ mod from_100;
 mod from_200;
 mod from_300;
 
-use super::Syscall;
+use std::sync::LazyLock;
+
+use super::{Syscall, by_number};
 
 /// Turns `1 write Io (fd: Fd, buf: Pointer, count: Size);` into a row of the table `ROWS`.
 macro_rules! calls {
@@ -24,6 +26,9 @@ use calls;
 /// The parts of the table, ascending.
 static PARTS: [&[Syscall]; 4] = [from_000::ROWS, from_100::ROWS, from_200::ROWS, from_300::ROWS];
 
+/// Where each number has its row.
+static BY_NUMBER: LazyLock<Vec<Option<&'static Syscall>>> = LazyLock::new(|| by_number(rows()));
+
 /// Every row, ascending by number.
 pub(super) fn rows() -> impl Iterator<Item = &'static Syscall> {
     PARTS.into_iter().flatten()
@@ -31,8 +36,5 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Syscall> {
 
 /// The row of a number.
 pub(super) fn row(number: u32) -> Option<&'static Syscall> {
-    let part =
-        PARTS.into_iter().rev().find(|part| part.first().is_some_and(|first| first.number <= number))?;
-    let at = part.binary_search_by_key(&number, |call| call.number).ok()?;
-    part.get(at)
+    BY_NUMBER.get(usize::try_from(number).ok()?).copied().flatten()
 }

@@ -3,6 +3,8 @@
 
 #[path = "kafka/faults.rs"]
 mod faults;
+#[path = "kafka/hosts.rs"]
+mod hosts;
 #[path = "kafka/refused.rs"]
 mod refused;
 #[path = "kafka/secured.rs"]

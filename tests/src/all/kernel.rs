@@ -16,6 +16,8 @@ mod calls;
 mod catalogue;
 #[path = "kernel/containers.rs"]
 mod containers;
+#[path = "kernel/cri.rs"]
+mod cri;
 #[path = "kernel/denial.rs"]
 mod denial;
 #[path = "kernel/exec.rs"]
@@ -40,6 +42,8 @@ mod lifecycle;
 mod offcpu;
 #[path = "kernel/oom.rs"]
 mod oom;
+#[path = "kernel/reload.rs"]
+mod reload;
 #[path = "kernel/restart.rs"]
 mod restart;
 #[path = "kernel/rules.rs"]

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tests::daemon::{FileDaemon, binary, file_config, open_dir};
 use tests::follow::Follower;
@@ -85,6 +85,38 @@ fn stored_events_become_records_and_bad_lines_are_told() -> Result<()> {
 }
 
 #[test]
+fn ids_of_a_trace_are_kept_and_wrong_ones_are_told() -> Result<()> {
+    let (trace, span) = ("5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174");
+    let with = |mut line: Value, names: [&str; 2], span: &str| {
+        (line[names[0]], line[names[1]]) = (trace.into(), span.into());
+        line
+    };
+    let upper = ["TraceId", "SpanId"];
+    let none = replay(&openat().to_string(), &[])?;
+    ensure!(records(&none)?[0].top("TraceId").is_null(), "a trace that nobody has given: {none:?}");
+    let stored = records(&none)?.remove(0).0;
+    let good =
+        [with(openat(), ["trace_id", "span_id"], span), with(raw(), upper, span), with(stored, upper, span)];
+    let bad = [with(openat(), upper, "eee19b7e"), with(good[2].clone(), upper, &"0".repeat(16))];
+    let text: String = good.iter().chain(&bad).map(|line| format!("{line}\n")).collect();
+    let output = replay(&text, &[])?;
+    ensure!(output.status.code() == Some(65), "{output:?}");
+    for line in ["stdin:4: SpanId: \"eee19b7e\" is no id", "stdin:5: SpanId: \"0000000000000000\" is no id"] {
+        ensure!(said(&output).contains(line), "{line}: {}", said(&output));
+    }
+    let records = records(&output)?;
+    ensure!(records.len() == good.len(), "{records:?}");
+    for record in records {
+        ensure!(*record.top("TraceId") == *trace && *record.top("SpanId") == *span, "{record:?}");
+    }
+    let otlp = replay(&good[2].to_string(), &["--encoding", "otlp_json"])?;
+    let otlp: Value = serde_json::from_slice(&otlp.stdout)?;
+    let otlp = &otlp["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+    ensure!(otlp["traceId"] == *trace && otlp["spanId"] == *span, "{otlp}");
+    Ok(())
+}
+
+#[test]
 fn rules_and_filters_of_a_configuration_hold_for_a_replay() -> Result<()> {
     let dir = open_dir()?;
     let config = dir.path().join("gala-gopher.conf");
@@ -113,6 +145,32 @@ fn rules_and_filters_of_a_configuration_hold_for_a_replay() -> Result<()> {
         output.status.code() == Some(78) && said(&output).contains("no event has the number 7"),
         "{output:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_program_that_was_not_found_is_no_miss_where_nobody_knows_why() -> Result<()> {
+    let dir = open_dir()?;
+    let mut exec = openat();
+    exec["syscall"] = json!({"nr": 59, "name": "sys_execve", "class": "process", "group": "process"});
+    exec["args"] = json!({"filename": "/opt/app", "argv": null, "envp": null});
+    let text = exec.to_string();
+    to_files(&text, dir.path(), &[])?;
+    let records = file(dir.path(), "gopher_event")?;
+    let [record] = &records[..] else { bail!("{records:?}") };
+    ensure!(*record.top("EventName") == "gala_gopher.exec.failure", "{record:?}");
+    ensure!(
+        *record.attribute("file.path") == "/opt/app" && *record.attribute("error.type") == "ENOENT",
+        "{record:?}"
+    );
+    // A rule still drops it.
+    let output = to_files_with(
+        &text,
+        dir.path(),
+        "[[event.syscall.rules]]\nsyscalls = [\"execve\"]\naction = \"drop\"\n",
+        &[],
+    )?;
+    ensure!(said(&output).contains("0 records, 1 events dropped by rules"), "{}", said(&output));
     Ok(())
 }
 
@@ -150,8 +208,13 @@ fn a_record_that_was_captured_stored_and_replayed_is_the_same() -> Result<()> {
 
 /// Replays into files, with these settings over the defaults of `[logs]`.
 fn to_files(text: &str, dir: &Path, keys: &[&str]) -> Result<Output> {
+    to_files_with(text, dir, "", keys)
+}
+
+/// The same with more in the configuration.
+fn to_files_with(text: &str, dir: &Path, more: &str, keys: &[&str]) -> Result<Output> {
     let config = dir.join("gala-gopher.conf");
-    fs::write(&config, file_config(&dir.join("events"), ""))?;
+    fs::write(&config, file_config(&dir.join("events"), more))?;
     let keys = keys.iter().flat_map(|key| ["--set", key]);
     let arguments: Vec<&str> =
         ["--config", config.to_str().context("a path")?].into_iter().chain(keys).collect();

@@ -69,9 +69,52 @@ impl Reader {
     }
 }
 
+/// A record, and where in its topic it is.
+#[derive(Debug)]
+pub struct Placed {
+    /// The partition that it is in.
+    pub partition: i32,
+    /// Its key.
+    pub key: String,
+    /// The record.
+    pub record: Record,
+}
+
+/// Reads several partitions of a topic from their beginning.
+pub struct PlaceReader {
+    consumer: BaseConsumer,
+    /// What it has read so far; within a partition, in its order.
+    pub placed: Vec<Placed>,
+}
+
+impl PlaceReader {
+    /// Takes over what has come since the last time.
+    pub fn poll(&mut self) -> Result<()> {
+        let mut wait = Duration::from_millis(20);
+        while let Some(message) = self.consumer.poll(wait) {
+            let message = message?;
+            let key = std::str::from_utf8(message.key().context("no key")?)?.to_owned();
+            let record = Record::parse(message.payload().unwrap_or_default())?;
+            self.placed.push(Placed { partition: message.partition(), key, record });
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+}
+
 impl Kafka {
     /// Reads a topic that is there, or will be.
     pub fn read(&self, topic: &str) -> Result<Reader> {
+        Ok(Reader { consumer: self.consumer(topic, 1)?, records: Vec::new() })
+    }
+
+    /// Reads all partitions of a topic that is there.
+    pub fn read_places(&self, topic: &str, partitions: i32) -> Result<PlaceReader> {
+        Ok(PlaceReader { consumer: self.consumer(topic, partitions)?, placed: Vec::new() })
+    }
+
+    /// A consumer of the first partitions.
+    fn consumer(&self, topic: &str, count: i32) -> Result<BaseConsumer> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.address())
             .set("group.id", "tests")
@@ -80,17 +123,22 @@ impl Kafka {
             .set("topic.metadata.refresh.interval.ms", "500")
             .create()?;
         let mut partitions = TopicPartitionList::new();
-        partitions.add_partition_offset(topic, 0, Offset::Beginning)?;
+        for partition in 0..count {
+            partitions.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
         consumer.assign(&partitions)?;
-        Ok(Reader { consumer, records: Vec::new() })
+        Ok(consumer)
     }
 
     /// Creates a topic of one partition.
     pub fn create_topic(&self, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
-        let new =
-            settings.iter().fold(NewTopic::new(topic, 1, TopicReplication::Fixed(1)), |new, (key, value)| {
-                new.set(key, value)
-            });
+        self.create_topic_of(topic, 1, settings)
+    }
+
+    /// Creates a topic of so many partitions.
+    pub fn create_topic_of(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
         let admin = self.admin()?;
         let created = wait(admin.create_topics([&new], &AdminOptions::new()))?;
         match created?.into_iter().next().context("no answer")? {

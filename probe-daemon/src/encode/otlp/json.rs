@@ -11,6 +11,8 @@ use opentelemetry_proto::tonic::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use crate::record::trace::hex;
+
 /// Writes `LogsData`.
 pub struct Data<'a>(pub &'a LogsData);
 
@@ -80,6 +82,11 @@ impl Serialize for Record<'_> {
             map.serialize_entry("body", &Any(body))?;
         }
         map.serialize_entry("attributes", &List(&record.attributes, Pair))?;
+        for (key, id) in [("traceId", &record.trace_id), ("spanId", &record.span_id)] {
+            if !id.is_empty() {
+                map.serialize_entry(key, &hex(id))?;
+            }
+        }
         map.end()
     }
 }

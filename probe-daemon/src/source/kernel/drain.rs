@@ -1,22 +1,21 @@
 //! Reads the ring buffer.
 //!
-//! In: records. Out: batches of observations.
+//! In: records. Out: observations in the [`Outbox`]. What that has no room for is counted as lost, and not decoded: under a
+//! flood whoever throws away must not take the time of those who deliver.
 
 use aya::maps::{MapData, RingBuf};
 use probe_common::RingRecord;
 use tracing::debug;
 
-use super::before::Before;
+use super::{before::Before, outbox::Outbox};
 use crate::{
     clock::Clock,
-    event::{Batch, Event, Observation},
+    event::{Event, Observation},
     meter::Meter,
 };
 
 /// Records that one drain takes at most before it lets others run.
 const DRAIN: usize = 16 * 1024;
-/// Observations that are sent to the pipeline at once.
-const BATCH: usize = 256;
 
 /// How far a drain has come.
 #[derive(Eq, PartialEq)]
@@ -32,11 +31,10 @@ pub fn drain(
     ring: &mut RingBuf<MapData>,
     meter: &Meter,
     mut before: Option<&mut Before>,
-    mut deliver: impl FnMut(Batch),
+    outbox: &mut Outbox,
 ) -> Drained {
     let clock = Clock::now();
-    let mut batch = Vec::new();
-    let mut taken = 0;
+    let (mut taken, mut lost) = (0, 0);
     while taken < DRAIN {
         let Some(bytes) = ring.next() else { break };
         taken += 1;
@@ -45,22 +43,20 @@ pub fn drain(
                 if let Some(before) = &mut before {
                     before.see(record.kind, &record.header);
                 }
-                let time = clock.wall(record.header.head.finish);
-                batch.push(Observation { time, event: Event::from(&record) });
+                if outbox.has_room(record.kind) {
+                    let time = clock.wall(record.header.head.finish);
+                    outbox.push(Observation { time, event: Event::from(&record) });
+                } else {
+                    lost += 1;
+                }
             }
             Err(error) => {
                 meter.malformed.add(1);
                 debug!(%error, "a record of the ring buffer cannot be read");
             }
         }
-        drop(bytes);
-        if batch.len() == BATCH {
-            deliver(Batch::Events(std::mem::take(&mut batch)));
-        }
-    }
-    if !batch.is_empty() {
-        deliver(Batch::Events(batch));
     }
     meter.received.add(taken as u64);
+    meter.lost_pipeline.add(lost);
     if taken < DRAIN { Drained::All } else { Drained::Some }
 }

@@ -17,10 +17,11 @@ use super::{
     drain::{Drained, drain},
     ledger::Ledger,
     maps::{Maps, ring},
+    outbox::Outbox,
     pins::{Pins, Side},
     repeats::Repeats,
 };
-use crate::{event::Batch, meter::Meter};
+use crate::meter::Meter;
 
 /// A link is gone so long after nobody has it any more, at the latest: kernels before 6.9 wait until all CPUs have been
 /// somewhere else.
@@ -36,16 +37,22 @@ pub struct Inherited {
 }
 
 /// What was found.
-#[derive(Default)]
 pub struct Estate {
     /// The kernel side to go on with.
     pub side: Option<Side>,
     /// What was in those that are replaced.
-    pub batches: Vec<Batch>,
+    pub rest: Outbox,
     /// What those have counted.
     pub counted: [Counters; Kind::ALL.len()],
     /// The account of one of them, or of the one to go on with.
     pub inherited: Option<Inherited>,
+}
+
+impl Default for Estate {
+    fn default() -> Self {
+        let counted = [Counters::default(); Kind::ALL.len()];
+        Self { side: None, rest: Outbox::endless(), counted, inherited: None }
+    }
 }
 
 impl Estate {
@@ -105,8 +112,8 @@ impl Estate {
             .map_err(|e| KernelError::refused("opening the counters", e))?;
         meter.folded_before.add(repeats.inherit()?);
         let (received, folded) = (meter.received.get(), meter.folded.get());
-        while drain(&mut ring, meter, None, |events| self.batches.push(events)) == Drained::Some {}
-        self.batches.push(repeats.rest(meter));
+        while drain(&mut ring, meter, None, &mut self.rest) == Drained::Some {}
+        self.rest.put(repeats.rest(meter), meter);
         let received = meter.received.get() - received;
         let mut sent = 0;
         for kind in Kind::ALL {

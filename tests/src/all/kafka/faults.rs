@@ -221,6 +221,45 @@ fn a_daemon_that_is_stopped_and_killed_while_its_broker_is_away_and_while_it_cat
 }
 
 #[test]
+fn in_the_mode_outage_what_waits_is_written_and_outlives_a_kill() -> Result<()> {
+    let shared = Shared::get()?;
+    let mut sent = shared.direct("outage", "[spool]\nmode = \"outage\"\n")?;
+    sent.fail(5)?;
+    sent.arrive()?;
+    sent.fail(20)?;
+    sent.arrive()?;
+    // The first may have waited for the connection.
+    let written = on_disk(&sent.file("state/spool"))?;
+    ensure!(written < 25, "{written} records of 25 were written while the broker answered");
+    shared.kafka.freeze(true)?;
+    flood(5, 2_000)?;
+    sent.spooled()?;
+    sent.kill()?;
+    sent.restart()?;
+    sent.says(&["holds records of an earlier run"])?;
+    shared.kafka.freeze(false)?;
+    sent.fail(10)?;
+    sent.arrive()?;
+    let (_, ledger, reader) = sent.finish()?;
+    ensure!(ledger.lost() == 0, "something was lost: {ledger:?}");
+    let floods = reader.records.iter().filter(|record| record.syscall() == "fsync");
+    let ids: HashSet<String> = floods.map(|r| r.attribute("log.record.uid").to_string()).collect();
+    ensure!(ids.len() == 2_000, "{} of 2,000 failures arrived", ids.len());
+    Ok(())
+}
+
+/// Records in the files of a folder.
+fn on_disk(dir: &Path) -> Result<usize> {
+    let needle = b"\"log.record.uid\":";
+    let mut records = 0;
+    for entry in fs::read_dir(dir)? {
+        let bytes = fs::read(entry?.path())?;
+        records += bytes.windows(needle.len()).filter(|window| window == needle).count();
+    }
+    Ok(records)
+}
+
+#[test]
 fn a_disk_that_is_full_is_told_and_what_finds_no_room_is_counted() -> Result<()> {
     let shared = Shared::get()?;
     let dir = open_dir()?;

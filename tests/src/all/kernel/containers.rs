@@ -17,18 +17,20 @@ use tests::wait;
 const ID: &str = "3b1d2c4e5f60718293a4b5c6d7e8f9000102030405060708090a0b0c0d0e0f10";
 
 /// A process in a pid namespace of its own, which stands for a container's first one.
-struct Init(Child);
+pub struct Init(Child);
 
 impl Init {
-    fn new() -> Result<Self> {
+    /// One that lives until it is dropped.
+    pub fn new() -> Result<Self> {
         // The end of the pipe tells the shell to go.
         let mut command = Command::new("unshare");
-        command.args(["--fork", "--pid", "--kill-child", "sh", "-c", "read line; exit 0"]);
+        // The options of busybox, which is all that a guest has.
+        command.args(["-f", "-p", "sh", "-c", "read line; exit 0"]);
         Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?))
     }
 
     /// The id of the first process of the namespace, once there is one.
-    fn pid(&self) -> Result<u32> {
+    pub fn pid(&self) -> Result<u32> {
         let children = format!("/proc/{0}/task/{0}/children", self.0.id());
         wait::until("the first process of a pid namespace", wait::PATIENCE, || {
             let children = fs::read_to_string(&children)?;
@@ -37,7 +39,7 @@ impl Init {
     }
 
     /// Has a process of its pid namespace, in the test's own cgroup, end with this code.
-    fn exit(&self, code: u8) -> Result<()> {
+    pub fn exit(&self, code: u8) -> Result<()> {
         let pid = self.pid()?.to_string();
         // The shell goes on after its child, so that the child is in the namespace.
         let script = format!("sh -c 'exit {code}'; exit 0");
@@ -95,12 +97,13 @@ fn serve(mut stream: UnixStream, documents: &[(&str, serde_json::Value)]) -> Res
     }
 }
 
-fn configuration(sockets: &[&PathBuf]) -> String {
+/// Asks these sockets.
+pub fn configuration(sockets: &[&PathBuf]) -> String {
     format!("\n[containers]\nsockets = {}\n", json!(sockets))
 }
 
 /// The record of an end with this code.
-fn end(records: &[Record], code: u8) -> Result<&Record> {
+pub fn end(records: &[Record], code: u8) -> Result<&Record> {
     let mut found = records.iter().filter(|record| *record.attribute("process.exit.code") == code);
     found.next().with_context(|| format!("no end with code {code}"))
 }

@@ -6,12 +6,13 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tests::cgroup::Cgroup;
 use tests::daemon::{FileDaemon, open_dir};
 use tests::death::{Way, die};
 use tests::provoke::NOBODY;
@@ -252,33 +253,6 @@ fn a_terminal_is_told() -> Result<()> {
     has(denials[0], &[("gala_gopher.login.tty", json!(format!("pts/{number}")))])
 }
 
-/// A cgroup that is gone with the test.
-struct Cgroup(Vec<PathBuf>);
-
-impl Cgroup {
-    fn new(path: &str) -> Result<(Self, PathBuf)> {
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let mut at = if v1.is_dir() { v1.to_owned() } else { PathBuf::from("/sys/fs/cgroup") };
-        let mut made = Self(Vec::new());
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            at = at.join(name);
-            if !at.exists() {
-                fs::create_dir(&at).with_context(|| format!("cannot make {}", at.display()))?;
-                made.0.push(at.clone());
-            }
-        }
-        Ok((made, at.join("cgroup.procs")))
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for path in self.0.iter().rev() {
-            fs::remove_dir(path).ok();
-        }
-    }
-}
-
 #[test]
 fn cgroups_of_container_runtimes_name_container_and_pod_in_the_resource() -> Result<()> {
     let id = "3b1d2c4e5f60718293a4b5c6d7e8f9000102030405060708090a0b0c0d0e0f10";
@@ -293,20 +267,11 @@ fn cgroups_of_container_runtimes_name_container_and_pod_in_the_resource() -> Res
         (format!("/machine.slice/libpod-{id}.scope/container"), Some("podman"), None),
     ];
     for (path, runtime, pod) in shapes {
-        let (cgroup, procs) = Cgroup::new(&path)?;
-        let procs = fs::OpenOptions::new().write(true).open(procs)?;
+        let cgroup = Cgroup::new(&path)?;
         let secret = Secret::new()?;
         let probe = FileDaemon::start("")?;
         let mut command = secret.shell("cat $0; exit 0");
-        let file = procs.as_raw_fd();
-        // Opened by root: nobody may write to it all the same.
-        // SAFETY: one system call between fork and exec, on a descriptor that the parent holds.
-        unsafe {
-            command.pre_exec(move || match libc::write(file, c"0".as_ptr().cast(), 1) {
-                1 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            });
-        }
+        cgroup.join(&mut command)?;
         command.status().with_context(|| format!("in {path}"))?;
         let records = all(probe)?;
         let denials = secret.denials(&records);
