@@ -44,8 +44,8 @@ pub const LAYOUT: u64 = {
         FoldPage { sets }
         FoldFirst { key header payload }
         ToldPage { counts }
-        Reached { active events }
-        Ledger { epoch maps folded_cleared clearing dismissed sequence reached }
+        Reached { how events sequence }
+        Ledger { epoch maps folded_cleared clearing forgetting started dismissed sequence ring reached }
     );
     hash
 };

@@ -4,6 +4,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::Kind;
+
 /// Array of one [`Ledger`]; only the daemon uses it.
 pub const LEDGER: &str = "LEDGER";
 /// Sinks that a [`Ledger`] has room for.
@@ -22,22 +24,41 @@ pub struct Ledger {
     /// One more than the page of the fold table that is being cleared, and whose occurrences are in `folded_cleared`
     /// already; 0 for none. Whoever finds one clears it.
     pub clearing: u64,
+    /// 1 while ends of processes are being forgotten whose occurrences are in `folded_cleared` already: those of
+    /// [`crate::EXITS_TOLD`] that [`crate::EXITS`] does not have any more.
+    pub forgetting: u64,
+    /// When the daemon that writes this was started, in nanoseconds since the Unix epoch.
+    pub started: u64,
     /// Events dismissed.
     pub dismissed: u64,
-    /// Records made.
+    /// The number of the next record.
     pub sequence: u64,
-    /// How far each sink has come.
+    /// Events lost in the ring buffer of which a record was made, for each kind.
+    pub ring: [u64; Kind::ALL.len()],
+    /// How far each sink has come, in the order of the configuration's channels: Kafka, files, standard output.
     pub reached: [Reached; LEDGER_SINKS],
 }
 
-/// How far a sink has come.
+/// How far a sink has come: the events that its records tell of, those among them that say what was lost.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Reached {
-    /// 1 where there is such a sink.
-    pub active: u64,
-    /// Events of which it has told.
-    pub events: u64,
+    /// [`Reached::NONE`], [`Reached::HERE`] or [`Reached::SPOOL`].
+    pub how: u64,
+    /// The events; less than none where it is owed some of an earlier kernel side. With [`Reached::SPOOL`] what is to be
+    /// taken from the total of its spool to know them.
+    pub events: i64,
+    /// The number of the last record that it has; 0 where that is not known.
+    pub sequence: u64,
+}
+
+impl Reached {
+    /// There is no such sink, or nobody knows how far it has come.
+    pub const NONE: u64 = 0;
+    /// The events are counted here, after the sink has their records.
+    pub const HERE: u64 = 1;
+    /// The sink's spool has the total, in one write with the records.
+    pub const SPOOL: u64 = 2;
 }
 
 #[cfg(feature = "user")]

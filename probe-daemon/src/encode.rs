@@ -29,6 +29,30 @@ pub type Cut = fn(&[u8], usize) -> Option<Bytes>;
 /// cannot.
 pub type Repeat = fn(&[u8], u64, u64) -> Option<Bytes>;
 
+/// Reads in a document where it stands in the stream; none where it does not say so.
+pub type Says = fn(&[u8]) -> Option<Said>;
+
+/// What a document says of its place in the stream.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Said {
+    /// Its number.
+    pub sequence: u64,
+    /// Events that it stands for.
+    pub occurrences: u64,
+    /// Events of which it says that they are lost.
+    pub lost: u64,
+    /// The one sink that it says this of; none where it is about all.
+    pub sink: Option<String>,
+}
+
+impl Said {
+    /// Events that this sink needs no other record of.
+    pub fn tells(&self, sink: &str) -> u64 {
+        let concerns = self.sink.as_deref().is_none_or(|own| own == sink);
+        self.occurrences + if concerns { self.lost } else { 0 }
+    }
+}
+
 /// What an encoding is called where its documents go, and what can be done with a document without the record that
 /// it was made of.
 #[derive(Clone, Debug)]
@@ -41,12 +65,15 @@ pub struct Form {
     pub cut: Option<Cut>,
     /// Left out where documents of this encoding have no place for it.
     pub repeat: Option<Repeat>,
+    /// Left out where documents of this encoding do not say that.
+    pub says: Option<Says>,
 }
 
 impl Form {
     /// A form whose documents cannot be cut.
     const fn whole(name: &'static str, content_type: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), content_type: Cow::Borrowed(content_type), cut: None, repeat: None }
+        let (name, content_type) = (Cow::Borrowed(name), Cow::Borrowed(content_type));
+        Self { name, content_type, cut: None, repeat: None, says: None }
     }
 
     /// The form of a document that another run has encoded, maybe of another version.
@@ -59,6 +86,7 @@ impl Form {
                 content_type: Cow::Owned(content_type.to_owned()),
                 cut: None,
                 repeat: None,
+                says: None,
             }),
         }
     }

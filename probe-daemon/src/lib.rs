@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod capability;
 pub mod catalogue;
 pub mod cgroup;

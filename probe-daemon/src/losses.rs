@@ -21,6 +21,22 @@ pub struct Loss {
     pub until: u64,
 }
 
+/// The hop of events that found no room in the ring buffer.
+pub const RING: &str = "ring";
+/// The hop of events that a killed daemon had taken, and told nobody of.
+pub const RESTART: &str = "restart";
+
+impl Loss {
+    /// Events that need no other record in this sink, since this loss tells it of them.
+    pub fn accounts_for(&self, sink: &str) -> u64 {
+        match self.of {
+            Of::All | Of::Family(_) => self.count,
+            Of::Sink(name) if name == sink => self.count,
+            Of::Sink(_) => 0,
+        }
+    }
+}
+
 /// What a loss is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Of {
@@ -61,17 +77,19 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Nothing was told by `now`, in nanoseconds since the Unix epoch.
-    pub fn new(now: u64) -> Self {
-        Self { told: Vec::new(), since: now }
+    /// By `now`, in nanoseconds since the Unix epoch, a daemon before has told of these.
+    pub fn new(told: Vec<Total>, now: u64) -> Self {
+        Self { told, since: now }
+    }
+
+    /// How much was told of a hop.
+    pub fn told(&self, hop: &str, of: Of) -> u64 {
+        self.told.iter().find(|told| (told.hop, told.of) == (hop, of)).map_or(0, |told| told.count)
     }
 
     /// What has come since the last time, with a line in the log for each. It counts as told.
-    pub fn due(&mut self, totals: Vec<Total>, now: u64) -> Vec<Loss> {
-        let before = |total: &Total| {
-            let same = |told: &&Total| (told.hop, told.of) == (total.hop, total.of);
-            self.told.iter().find(same).map_or(0, |told| told.count)
-        };
+    pub fn due(&mut self, mut totals: Vec<Total>, now: u64) -> Vec<Loss> {
+        let before = |total: &Total| self.told(total.hop, total.of);
         let grown = totals.iter().map(|total| (total, total.count.saturating_sub(before(total))));
         let losses: Vec<Loss> = grown
             .filter(|(_, count)| *count > 0)
@@ -80,6 +98,10 @@ impl Losses {
         for Loss { hop, of, count, .. } in &losses {
             warn!(hop, ?of, lost = count, "events lost");
         }
+        // What was told stays told where a hop's counters could not be read.
+        let told: Vec<u64> =
+            totals.iter().map(|total| total.count.max(self.told(total.hop, total.of))).collect();
+        totals.iter_mut().zip(told).for_each(|(total, told)| total.count = told);
         (self.told, self.since) = (totals, now);
         losses
     }
@@ -113,7 +135,7 @@ impl From<&Loss> for Untold {
 impl Untold {
     /// The loss, where this daemon knows such hops, families and sinks; else it is about everything.
     pub fn loss(&self, hops: &[Total]) -> Loss {
-        let hop = hops.iter().map(|known| known.hop).find(|hop| *hop == self.hop).unwrap_or("restart");
+        let hop = hops.iter().map(|known| known.hop).find(|hop| *hop == self.hop).unwrap_or(RESTART);
         let of = hops.iter().map(|known| known.of).find(|of| match of {
             Of::Family(family) => Some(*family) == self.family.as_deref(),
             Of::Sink(sink) => Some(*sink) == self.sink.as_deref(),
@@ -134,7 +156,7 @@ mod tests {
 
     #[test]
     fn only_what_is_new_is_told_and_once() {
-        let mut losses = Losses::new(10);
+        let mut losses = Losses::new(Vec::new(), 10);
         let ring = Of::Family("syscall");
         assert!(losses.due(vec![total("ring", ring, 0)], 20).is_empty());
         let first = losses.due(vec![total("ring", ring, 5), total("queue", Of::Sink("kafka"), 2)], 30);

@@ -9,15 +9,18 @@
 //! and for each sink events in records + resumed from its spool = delivered + filtered + lost in its queue, in delivery or
 //! in its spool + kept in its spool.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use probe_common::{Counters, Kind};
 use tracing::info;
 
-use crate::losses::{Of, Total};
+use crate::losses::{Of, RING, Total};
 
 /// One running total.
 #[derive(Debug, Default)]
@@ -98,6 +101,22 @@ pub struct SinkMeter {
     pub resumed: Count,
     /// Events of records that this run leaves there.
     pub kept: Count,
+    /// Events of which nobody needs to tell this sink any more: its records do, those among them that say what was lost, or
+    /// its filter leaves them out.
+    pub reached: Count,
+    /// The number of the last record that the sink has.
+    newest: AtomicU64,
+    keeper: Keeper,
+}
+
+/// Who keeps an account that outlives the daemon, of how far a sink has come.
+#[derive(Default)]
+struct Keeper(OnceLock<Box<dyn Fn(u64, u64) + Send + Sync>>);
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Keeper").field(&self.0.get().is_some()).finish()
+    }
 }
 
 impl SinkMeter {
@@ -105,6 +124,30 @@ impl SinkMeter {
     pub fn delivered(&self, records: u64, events: u64) {
         self.delivered.add(records);
         self.delivered_events.add(events);
+    }
+
+    /// Says that the sink's records tell of so many more events, and which record is the last; the account is kept.
+    pub fn reach(&self, events: u64, newest: u64) {
+        match self.keeper.0.get() {
+            Some(keep) => keep(events, newest),
+            None => self.note(events, newest),
+        }
+    }
+
+    /// The same, for whoever keeps the account.
+    pub fn note(&self, events: u64, newest: u64) {
+        self.reached.add(events);
+        self.newest.fetch_max(newest, Ordering::Relaxed);
+    }
+
+    /// The number of the last record that the sink has; 0 where it has none of this run.
+    pub fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
+    /// From now on `keep` keeps the account. Only the first call counts.
+    pub fn kept_by(&self, keep: impl Fn(u64, u64) + Send + Sync + 'static) {
+        let _ = self.keeper.0.set(Box::new(keep));
     }
 }
 
@@ -132,7 +175,7 @@ impl Meter {
         let total = |hop, of, count| Total { hop, of, count };
         let ring = Kind::ALL.into_iter().zip(kernel);
         let mut losses: Vec<_> =
-            ring.map(|(kind, counters)| total("ring", Of::Family(kind.name()), counters.lost)).collect();
+            ring.map(|(kind, counters)| total(RING, Of::Family(kind.name()), counters.lost)).collect();
         losses.push(total("pipeline", Of::All, self.lost_pipeline.get() + self.malformed.get()));
         for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             losses.push(total("queue", Of::Sink(sink.name), sink.lost_queue.get()));

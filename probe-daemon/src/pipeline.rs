@@ -19,6 +19,7 @@ use tracing::error;
 use ulid::{Generator, Overflow, Ulid};
 
 use crate::{
+    account::Account,
     catalogue::Catalogue,
     cgroup::{self, Cgroup, Cgroups},
     clock::{Clock, boot_now, wall_now},
@@ -28,7 +29,7 @@ use crate::{
     exec::{Looker, Question},
     facts::Facts,
     fold::{Fold, Folded},
-    losses::Losses,
+    losses::{Loss, Losses},
     meter::Meter,
     policy::{Outcome, Policy, Process},
     record::{Background, LogRecord, Stamp},
@@ -70,6 +71,8 @@ pub struct Pipeline {
     pub losses: Losses,
     /// The hash of the configuration.
     pub config_hash: Arc<str>,
+    /// Keeps what the next daemon needs to know where this one is killed.
+    pub account: Account,
 }
 
 /// A form, and the sinks that take it: each record is encoded once for all of them.
@@ -84,15 +87,18 @@ pub struct Route {
 
 impl Route {
     /// Encodes a record and offers it to all queues. `occurrences`: the events that it stands for.
-    pub fn offer(&mut self, record: &LogRecord<'_>, occurrences: u64) {
+    pub fn offer(&mut self, record: &LogRecord<'_>, occurrences: u64, loss: Option<&Loss>) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
                 let said = &record.said;
                 let mark = Mark { event_id: said.event_id, told: TOLD.hash_one(said) };
                 let (event_name, form) = (said.event_name.into(), Cow::Borrowed(self.form));
-                let record =
-                    Encoded { bytes, event_name, mark, form, occurrences, sequence: record.sequence };
-                self.queues.iter().for_each(|queue| queue.offer(record.clone()));
+                let sequence = record.sequence;
+                let record = Encoded { bytes, event_name, mark, form, occurrences, sequence, told: 0 };
+                for queue in &self.queues {
+                    let told = loss.map_or(0, |loss| loss.accounts_for(queue.sink()));
+                    queue.offer(Encoded { told, ..record.clone() });
+                }
             }
             Err(error) => {
                 self.refuse(occurrences);
@@ -130,6 +136,9 @@ impl Pipeline {
         let begin = [Notice::Started(Arc::clone(&self.config_hash))].into_iter();
         self.tell(begin.chain(before.into_iter().map(Notice::Lost)), &mut ids, &mut context);
         while let Some(batch) = batches.recv().await {
+            // Whoever sends knows by now how much was taken by a daemon before.
+            let before = self.account.settle(&self.meter);
+            self.tell(before.into_iter().map(Notice::Lost), &mut ids, &mut context);
             let policy = Arc::clone(&self.policy.borrow_and_update());
             let (mut seen, from_ring, now, swept): (Vec<_>, _, _, _) = match batch {
                 Batch::Events(events) => {
@@ -197,12 +206,16 @@ impl Pipeline {
                 Folded { seen, occurrences: 0, window: Duration::ZERO }
             })
             .collect();
-        self.publish(&told, ids, context);
+        if !told.is_empty() {
+            self.publish(&told, ids, context);
+        }
     }
 
     fn publish(&mut self, ready: &[Folded], ids: &mut Generator, context: &mut Context) {
         let (clock, observed) = (Clock::now(), wall_now());
         let first = self.state.take(ready.len() as u64);
+        // Before any of them can be anywhere: a number is left out rather than given twice.
+        self.account.keep(self.state.next(), self.meter.dismissed.get(), &self.losses);
         let policy = Arc::clone(&self.policy.borrow());
         let catalogue = Arc::clone(&self.catalogue.borrow());
         for (folded, sequence) in ready.iter().zip(first..) {
@@ -223,7 +236,11 @@ impl Pipeline {
             };
             let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, background, Stamp { id, sequence, observed, clock });
-            self.routes.iter_mut().for_each(|route| route.offer(&record, folded.occurrences));
+            let loss = match &folded.seen.event {
+                Event::Probe(Probe { notice: Notice::Lost(loss), .. }) => Some(loss),
+                _ => None,
+            };
+            self.routes.iter_mut().for_each(|route| route.offer(&record, folded.occurrences, loss));
         }
     }
 }

@@ -163,7 +163,7 @@ impl Replay {
         let mut offer = |record: &LogRecord<'_>, occurrences| {
             meter.records.add(1);
             meter.events.add(occurrences);
-            routes.iter_mut().for_each(|route| route.offer(record, occurrences));
+            routes.iter_mut().for_each(|route| route.offer(record, occurrences, None));
         };
         match line {
             Line::Event(event, trace) => {

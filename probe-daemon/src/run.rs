@@ -23,9 +23,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    account::{Account, Outlet, Place},
     catalogue::Catalogue,
     clock::wall_now,
-    config::{Channel, Config, Encoding, OnOff, Sockets},
+    config::{Channel, Config, Encoding, OnOff, Sockets, SpoolMode},
     encode::Encoder,
     enrich::{
         Enricher,
@@ -34,18 +35,26 @@ use crate::{
     exec::Looker,
     filter::{Filter, Filters},
     fold::Fold,
-    losses::Losses,
+    losses::{Loss, Losses},
     meter::Meter,
     pipeline::{self, Pipeline, Route},
     policy::Policy,
     record::resource::Resource,
-    sink::{self, Deadline, Queue, file::FileSink, kafka::KafkaSink, stdout::StdoutSink},
+    sink::{
+        self, Deadline, Queue,
+        file::{FileSink, Tail},
+        kafka::KafkaSink,
+        stdout::StdoutSink,
+    },
     source::kernel::{self, Folding, Kernel, KernelError, Pins, Selection, Thresholds},
     state::State,
 };
 
 /// What a stopping daemon gives the sinks to deliver what is left. systemd waits 90 s before it kills.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The spool counts on from one run to the next, whatever kernel side they have.
+const SPOOL_EPOCH: u64 = 1;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +87,8 @@ pub struct Outlets {
     pub sinks: JoinSet<()>,
     /// The filters that are in force, to be replaced by others.
     filters: Vec<(Channel, watch::Sender<Filter>)>,
+    /// The sinks, and what each has on disk.
+    outlets: Vec<Outlet>,
 }
 
 /// Opens the channels of the configuration: a task for each, and what feeds them.
@@ -95,8 +106,10 @@ pub async fn open(
     let mut sinks = JoinSet::new();
     let mut routes: Vec<(Encoding, Vec<Queue>)> = Vec::new();
     let mut watched = Vec::new();
+    let mut outlets = Vec::new();
     for channel in &config.event.out_channel {
         let meter = meter.sink(channel.as_str());
+        let outlet = |place| Outlet { channel: *channel, meter: Arc::clone(&meter), place };
         let (mut queue, records) = Queue::new(Arc::clone(&meter));
         if let Some(filter) = filters.of(*channel) {
             let (sender, filter) = watch::channel(filter.clone());
@@ -110,17 +123,25 @@ pub async fn open(
         }
         match channel {
             Channel::Kafka => {
-                let kafka = KafkaSink::new(config, resource.host_id.clone(), 0, deadline.clone(), meter);
-                let driver = sink::drive(kafka.map_err(StartError::Kafka)?, records);
+                let key = resource.host_id.clone();
+                let kafka = KafkaSink::new(config, key, SPOOL_EPOCH, deadline.clone(), Arc::clone(&meter));
+                let kafka = kafka.map_err(StartError::Kafka)?;
+                let total = kafka.found().map(|found| found.reached);
+                outlets.push(outlet(Place::Spool { total, always: config.spool.mode == SpoolMode::Always }));
+                let driver = sink::drive(kafka, records);
                 // It writes to the disk, for which nobody else is to wait: so it has a thread of its own.
                 sinks.spawn_blocking(move || Handle::current().block_on(driver))
             }
             Channel::Logs => {
                 let dir = &config.logs.event_dir;
-                let file = FileSink::open(&config.logs, meter).await;
+                let file = FileSink::open(&config.logs, Arc::clone(&meter)).await;
+                outlets.push(outlet(Place::File(Tail::new(dir, encoding.form()))));
                 sinks.spawn(sink::drive(file.map_err(|e| StartError::File(dir.clone(), e))?, records))
             }
-            Channel::Stdout => sinks.spawn(sink::drive(StdoutSink::new(meter), records)),
+            Channel::Stdout => {
+                outlets.push(outlet(Place::Pipe));
+                sinks.spawn(sink::drive(StdoutSink::new(meter), records))
+            }
         };
     }
     if routes.is_empty() {
@@ -131,7 +152,7 @@ pub async fn open(
     };
     let routes: serde_json::Result<Vec<_>> = routes.into_iter().map(route).collect();
     let routes = routes.map_err(|e| StartError::Resource(e.to_string()))?;
-    Ok(Outlets { routes, sinks, filters: watched })
+    Ok(Outlets { routes, sinks, filters: watched, outlets })
 }
 
 /// Captures until SIGTERM or SIGINT, then drains. SIGHUP asks `reload` for the configuration as it is now; none
@@ -156,7 +177,8 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
 
-    let Outlets { routes, mut sinks, filters } = open(config, filters, &resource, &deadline, &meter).await?;
+    let outlets = open(config, filters, &resource, &deadline, &meter).await?;
+    let Outlets { routes, mut sinks, filters, outlets } = outlets;
     let fold = config.event.fold == OnOff::On;
     let entries = fold.then(|| u32::try_from(config.event.fold_entries).unwrap_or(u32::MAX));
     let first = selection(config, &policy);
@@ -183,8 +205,11 @@ pub async fn run(
         (config.event.command_line == OnOff::On, config.containers.labels == OnOff::On);
     let enricher = Enricher::new(kernel.processes(), topology, command_line, labels);
     let counts = Arc::clone(&meter);
-    let state = State::open(&config.event.state_dir, None);
-    let losses = Losses::new(wall_now());
+    let known = kernel.inherited().map(|before| before.ledger.sequence).filter(|next| *next > 0);
+    let state = State::open(&config.event.state_dir, known);
+    let untold: Vec<Loss> = state.untold.iter().map(|untold| untold.loss(&meter.losses())).collect();
+    let account = Account::open(&kernel, outlets, &meter, state.next(), &untold);
+    let losses = Losses::new(account.told(), wall_now());
     let config_hash = config.hash().into();
     let pipeline = Pipeline {
         policy,
@@ -197,6 +222,7 @@ pub async fn run(
         state,
         losses,
         config_hash,
+        account,
     };
     let pipeline = tokio::spawn(pipeline.run(batches));
     let (stop, stopped) = watch::channel(false);
@@ -227,9 +253,7 @@ pub async fn run(
     info!(signal, patience = ?PATIENCE, "stopping: what is captured is being delivered");
     deadline.start(PATIENCE);
     stop.send_replace(true);
-    if let Err(error) = source.await {
-        warn!(task = "source", %error, "a task ended early; the ledger may not add up");
-    }
+    let leavings = source.await;
     let pipeline = pipeline.await;
     while let Some(ended) = sinks.join_next().await {
         if let Err(error) = ended {
@@ -240,6 +264,11 @@ pub async fn run(
         // What the sinks lost at the end is for the next daemon to tell.
         Ok((state, mut losses)) => state.close(&losses.due(meter.losses(), wall_now())),
         Err(error) => warn!(task = "pipeline", %error, "a task ended early; the ledger may not add up"),
+    }
+    // Only now, so that a daemon that is killed while it stops leaves its account.
+    match leavings {
+        Ok(leavings) => leavings.remove(),
+        Err(error) => warn!(task = "source", %error, "a task ended early; the ledger may not add up"),
     }
     meter.log_ledger();
     Ok(())

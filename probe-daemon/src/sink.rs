@@ -48,6 +48,8 @@ pub struct Encoded {
     pub occurrences: u64,
     /// Its number in the host's stream; 0 where it has none.
     pub sequence: u64,
+    /// Events of which it says to its sink that they are lost.
+    pub told: u64,
 }
 
 impl Encoded {
@@ -157,6 +159,11 @@ impl Queue {
         self.records.capacity() >= QUEUE / 16 && self.bytes.load(Ordering::Relaxed) < QUEUE_BYTES / 16 * 15
     }
 
+    /// The sink's name.
+    pub fn sink(&self) -> &'static str {
+        self.meter.name
+    }
+
     /// Counts a record that has no form for the sink as lost.
     pub fn refuse(&self, occurrences: u64) {
         self.meter.lost_queue.add(occurrences);
@@ -172,6 +179,7 @@ impl Queue {
     /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
     pub fn offer(&self, record: Encoded) {
         if self.filter.as_ref().is_some_and(|filter| !filter.borrow().passes(record.mark.event_id)) {
+            self.meter.reached.add(record.occurrences + record.told);
             return self.meter.filtered.add(record.occurrences);
         }
         let (size, occurrences) = (record.size(), record.occurrences);
@@ -201,6 +209,11 @@ pub async fn drive(mut sink: impl Sink, mut records: Records) {
         }
     }
     sink.close().await;
+}
+
+/// Events that a batch stands for, or says to be lost.
+fn accounted(batch: &[Encoded]) -> u64 {
+    batch.iter().map(|record| record.occurrences + record.told).sum()
 }
 
 /// Events that a batch stands for.

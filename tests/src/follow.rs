@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, read_dir};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub struct Follower {
 #[derive(Debug)]
 struct Followed {
     file: File,
+    /// Up to here it was read: the end of a line.
     read: u64,
-    partial: Vec<u8>,
 }
 
 impl Follower {
@@ -54,7 +54,7 @@ impl Follower {
             let Ok(file) = File::options().read(true).write(true).open(&path) else { continue };
             let metadata = file.metadata()?;
             if metadata.is_file() && !self.files.contains_key(&metadata.ino()) {
-                let mut followed = Followed { file, read: 0, partial: Vec::new() };
+                let mut followed = Followed { file, read: 0 };
                 followed.lines(&mut take)?;
                 self.files.insert(metadata.ino(), followed);
             }
@@ -87,28 +87,25 @@ impl Follower {
 }
 
 impl Followed {
+    /// Takes whole lines only: what a killed daemon has left of one may be cut away, and another come in its place.
     fn lines(&mut self, take: &mut impl FnMut(&[u8])) -> Result<()> {
         let mut buffer = vec![0; 1 << 18];
         loop {
-            let count = self.file.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(());
-            }
-            for line in buffer[..count].split_inclusive(|byte| *byte == b'\n') {
-                match line.strip_suffix(b"\n") {
-                    Some(line) if self.partial.is_empty() => take(line),
-                    Some(line) => {
-                        self.partial.extend_from_slice(line);
-                        take(&self.partial);
-                        self.partial.clear();
-                    }
-                    None => self.partial.extend_from_slice(line),
+            let count = self.file.read_at(&mut buffer, self.read)?;
+            let Some(end) = buffer[..count].iter().rposition(|byte| *byte == b'\n') else {
+                if count < buffer.len() {
+                    return Ok(());
                 }
-            }
-            // Not every file system can do this; those that cannot keep the file whole.
+                buffer.resize(buffer.len() * 2, 0);
+                continue;
+            };
+            buffer[..end].split(|byte| *byte == b'\n').for_each(&mut *take);
+            let whole = end as u64 + 1;
+            // Not every file system can do this; those that cannot keep the file whole. The last newline stays, for a daemon
+            // that looks for the end of the last whole line.
             let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let _ = fallocate(&self.file, punch, self.read, count as u64);
-            self.read += count as u64;
+            let _ = fallocate(&self.file, punch, self.read, end as u64);
+            self.read += whole;
         }
     }
 }

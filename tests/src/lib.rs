@@ -18,4 +18,5 @@ pub mod provoke;
 pub mod record;
 pub mod stall;
 pub mod stay;
+pub mod told;
 pub mod wait;

@@ -5,6 +5,7 @@
 
 mod cut;
 mod repeat;
+mod says;
 mod write;
 
 use std::borrow::Cow;
@@ -24,6 +25,7 @@ pub static FORM: Form = Form {
     content_type: Cow::Borrowed("application/json"),
     cut: Some(cut::cut),
     repeat: Some(repeat::repeat),
+    says: Some(says::says),
 };
 
 /// Encodes records of one host.

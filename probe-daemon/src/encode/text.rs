@@ -18,6 +18,7 @@ pub static FORM: Form = Form {
     content_type: Cow::Borrowed("text/plain; charset=utf-8"),
     cut: None,
     repeat: Some(repeat),
+    says: None,
 };
 
 /// What the plain form says in places of its own.

@@ -16,9 +16,11 @@ use crate::{
 
 mod burst;
 mod log;
+mod tail;
 
 use burst::Burst;
 use log::{EventLog, Limits};
+pub use tail::Tail;
 
 /// Appends records to a file.
 pub struct FileSink {
@@ -50,6 +52,8 @@ impl FileSink {
             match written {
                 Ok(()) => {
                     self.meter.delivered(done.len() as u64, super::occurrences(done));
+                    let newest = done.last().map_or(0, |record| record.sequence);
+                    self.meter.reach(super::accounted(done), newest);
                     if std::mem::take(&mut self.failing) {
                         info!(%path, "the event file can be written again");
                     }

@@ -117,8 +117,8 @@ impl KafkaSink {
     }
 
     /// What an earlier run had taken in, before this one adds to it: the last record's sequence, and the events of
-    /// records under its epoch.
-    pub fn found(&self) -> Totals {
+    /// records under its epoch. None where there is no spool, or it cannot be opened.
+    pub fn found(&self) -> Option<Totals> {
         self.line.found
     }
 

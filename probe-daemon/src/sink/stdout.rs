@@ -30,7 +30,10 @@ impl Sink for StdoutSink {
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => self.meter.delivered(batch.len() as u64, super::occurrences(batch)),
+            Ok(()) => {
+                self.meter.delivered(batch.len() as u64, super::occurrences(batch));
+                self.meter.reach(super::accounted(batch), 0);
+            }
             Err(error) => {
                 self.meter.lost_delivery.add(super::occurrences(batch));
                 if !std::mem::replace(&mut self.failing, true) {

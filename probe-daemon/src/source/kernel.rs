@@ -50,6 +50,7 @@ use offcpu::{SWEEP, Stalls};
 use outbox::Outbox;
 pub use pins::Pins;
 use pins::Side;
+pub use probe_common::Ledger as Entry;
 use processes::Tables;
 use repeats::Repeats;
 
@@ -123,6 +124,21 @@ pub struct Kernel {
     side: Option<Side>,
     /// What earlier daemons have left, until it is delivered.
     estate: Estate,
+}
+
+/// What is pinned when nothing is attached any more: the account of what was captured. A daemon that is killed before all of
+/// that has arrived leaves it to the next.
+pub struct Leavings {
+    side: Option<Side>,
+    pins: Option<Pins>,
+}
+
+impl Leavings {
+    /// Removes it.
+    pub fn remove(&self) {
+        self.side.iter().for_each(Side::remove);
+        self.pins.iter().for_each(Pins::give_back);
+    }
 }
 
 /// Whether this build and this host can capture at all. Ask before anything else is opened: most of what a
@@ -260,6 +276,11 @@ impl Kernel {
         self.estate.inherited
     }
 
+    /// Events of each kind that were lost in the ring buffers of others, which this one has replaced.
+    pub fn lost_elsewhere(&self) -> [u64; Kind::ALL.len()] {
+        self.estate.counted.map(|counted| counted.lost)
+    }
+
     /// The account of this kernel side.
     pub fn ledger(&self) -> Ledger {
         self.ledger.clone()
@@ -272,6 +293,7 @@ impl Kernel {
 
     /// Delivers what earlier daemons have left, and learns how much they have taken.
     async fn inherit(&mut self, pipeline: &mpsc::Sender<Batch>, meter: &Meter) {
+        self.count(meter);
         let mut rest = std::mem::take(&mut self.estate.rest);
         if self.inherited().is_some_and(|inherited| !inherited.replaced) {
             let mut before = Before::new(|kind| of_kind(&self.counters, kind).unwrap_or_default());
@@ -323,7 +345,8 @@ impl Kernel {
         selected
     }
 
-    /// Captures until `stop` turns true, then detaches and delivers what the ring and the counts still hold.
+    /// Captures until `stop` turns true, then detaches and delivers what the ring and the counts still hold. What is left is
+    /// to be removed when all of that has arrived.
     pub async fn run(
         mut self,
         pipeline: mpsc::Sender<Batch>,
@@ -331,7 +354,7 @@ impl Kernel {
         interval: Duration,
         mut selection: watch::Receiver<Selection>,
         mut stop: watch::Receiver<bool>,
-    ) {
+    ) -> Leavings {
         self.inherit(&pipeline, &meter).await;
         let mut outbox = Outbox::bounded();
         let mut sweep = time::interval_at(time::Instant::now() + interval, interval);
@@ -390,8 +413,7 @@ impl Kernel {
         rest.put(self.repeats.rest(&meter), &meter);
         deliver(rest, &pipeline, &meter).await;
         self.count(&meter);
-        self.side.iter().for_each(Side::remove);
-        self.pins.iter().for_each(Pins::give_back);
+        Leavings { side: self.side, pins: self.pins }
     }
 
     /// Takes over the kernel's counters.

@@ -34,7 +34,7 @@ pub struct Entry<'a> {
 pub struct Totals {
     /// The kernel side that counted the events; 0 where that is not known.
     pub epoch: u64,
-    /// Events of this epoch in records up to this one, itself included.
+    /// Events of this epoch that records up to this one, itself included, stand for or say to be lost.
     pub reached: u64,
     /// The record's number in the host's stream; 0 where it has none.
     pub sequence: u64,

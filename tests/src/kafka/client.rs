@@ -43,14 +43,21 @@ impl Reader {
     /// Takes over only the ids, of records of which there are too many to keep.
     pub fn poll_ids(&mut self, ids: &mut HashSet<String>) -> Result<()> {
         const KEY: &str = "\"log.record.uid\":\"";
-        let mut wait = Duration::from_millis(20);
-        while let Some(Ok(message)) = self.consumer.poll(wait) {
-            let text = std::str::from_utf8(message.payload().unwrap_or_default())?;
+        self.poll_lines(|text| {
             let start = text.find(KEY).context("no log.record.uid")? + KEY.len();
             let id = text[start..].split('"').next().context("no end of log.record.uid")?;
             if !text.contains("\"EventName\":\"gala_gopher.probe.") {
                 ids.insert(id.to_owned());
             }
+            Ok(())
+        })
+    }
+
+    /// Hands over what has come, as it is, with what the daemon says of itself.
+    pub fn poll_lines(&mut self, mut take: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        let mut wait = Duration::from_millis(20);
+        while let Some(Ok(message)) = self.consumer.poll(wait) {
+            take(std::str::from_utf8(message.payload().unwrap_or_default())?)?;
             wait = Duration::ZERO;
         }
         Ok(())

@@ -23,7 +23,7 @@ use super::Encoded;
 use crate::config::Logs;
 
 /// The name of the file in `event_dir`.
-const FILE_NAME: &str = "gopher_event";
+pub const FILE_NAME: &str = "gopher_event";
 /// Owner and group may read it.
 const MODE: u32 = 0o640;
 /// Bytes that the search for the end of the last whole line reads at once.

@@ -62,8 +62,10 @@ pub(super) struct Line {
     done: (u64, Totals),
     /// Whether `done` is to be written.
     undone: bool,
-    /// What an earlier run had taken in.
-    pub found: Totals,
+    /// Events of records of this run that are done with or on disk.
+    safe: u64,
+    /// What an earlier run had taken in, where there is a spool.
+    pub found: Option<Totals>,
     store: Store,
     meter: Arc<SinkMeter>,
 }
@@ -72,7 +74,8 @@ impl Line {
     /// Opens the spool. `epoch` tells which kernel side counts the events.
     pub fn new(config: &Config, epoch: u64, meter: Arc<SinkMeter>) -> Self {
         let (store, found) = Store::new(config, Arc::clone(&meter));
-        let totals = Totals { epoch, reached: found.reached(epoch), ..found };
+        let before = found.unwrap_or_default();
+        let totals = Totals { epoch, reached: before.reached(epoch), ..before };
         let kafka = &config.kafka;
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Self {
@@ -84,8 +87,9 @@ impl Line {
             newest: store.last(),
             totals,
             stored: store.last(),
-            done: (0, found),
+            done: (0, before),
             undone: false,
+            safe: totals.reached,
             found,
             store,
             meter,
@@ -146,6 +150,7 @@ impl Line {
             }
             self.stored = last;
         }
+        self.account();
         true
     }
 
@@ -178,6 +183,18 @@ impl Line {
                 }
             }
             self.stored = self.newest;
+        }
+        self.account();
+    }
+
+    /// Says how far all is safe. Where each record is on disk before it is anything else, the spool itself says so.
+    fn account(&mut self) {
+        let by_spool = self.writes_always() && self.found.is_some();
+        let stored = self.stored == self.newest;
+        let safe = if stored { self.totals.reached } else { self.done.1.reached };
+        if !by_spool && safe > self.safe {
+            self.meter.reach(safe - self.safe, 0);
+            self.safe = safe;
         }
     }
 
@@ -265,6 +282,7 @@ impl Line {
             self.meter.lost_delivery.add(occurrences);
         }
         self.advance();
+        self.meter.reach(0, 0);
     }
 
     fn advance(&mut self) {
@@ -273,11 +291,12 @@ impl Line {
             self.sent = self.sent.saturating_sub(1);
             self.done = (ticket.number, ticket.totals);
             // In the mode "outage" nothing is written while nothing is in the spool.
-            self.undone |= ticket.number <= self.stored;
+            self.undone |= ticket.number <= self.stored || self.writes_always();
         }
         if std::mem::take(&mut self.undone) {
             self.store.acknowledge(self.done.0, self.done.1);
         }
+        self.account();
     }
 
     /// Records that are not done with.
@@ -359,6 +378,8 @@ impl Ticket {
             form: Form::of(entry.encoding, entry.content_type),
             occurrences: entry.occurrences,
             sequence: entry.totals.sequence,
+            // Its totals have it already.
+            told: 0,
         };
         Self::new(entry.number, record, entry.totals)
     }
@@ -382,7 +403,7 @@ fn entry(number: u64, record: &Encoded, totals: Totals) -> Entry<'_> {
 
 /// The totals with one more record.
 fn totals(before: Totals, record: &Encoded) -> Totals {
-    Totals { reached: before.reached + record.occurrences, sequence: record.sequence, ..before }
+    Totals { reached: before.reached + record.occurrences + record.told, sequence: record.sequence, ..before }
 }
 
 fn cost(record: &Encoded) -> usize {

@@ -45,8 +45,9 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the spool, unless the configuration wants none. Also returns the totals of the last record in it.
-    pub fn new(config: &Config, meter: Arc<SinkMeter>) -> (Self, Totals) {
+    /// Opens the spool, unless the configuration wants none. Also returns the totals of the last record in it, where it is
+    /// open.
+    pub fn new(config: &Config, meter: Arc<SinkMeter>) -> (Self, Option<Totals>) {
         let mut store = Self {
             mode: config.spool.mode,
             dir: config.spool_dir(),
@@ -60,7 +61,7 @@ impl Store {
             synced: Instant::now(),
         };
         let totals = match store.mode {
-            SpoolMode::Off => Totals::default(),
+            SpoolMode::Off => None,
             SpoolMode::Always | SpoolMode::Outage => store.open(None),
         };
         (store, totals)
@@ -68,18 +69,18 @@ impl Store {
 
     /// Opens the spool. Where there are records in memory, the first of which has the number that is given, it must hold
     /// none that come before them.
-    fn open(&mut self, first: Option<u64>) -> Totals {
+    fn open(&mut self, first: Option<u64>) -> Option<Totals> {
         let opened = Spool::open(&self.dir, self.max_bytes);
         let (spool, found) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.trouble(&error, OPEN_RETRY);
-                return Totals::default();
+                return None;
             }
         };
         if first.is_some_and(|first| spool.last() >= first || spool.unread().records > 0) {
             self.retry = Some(Instant::now() + OPEN_RETRY);
-            return Totals::default();
+            return None;
         }
         let path = self.dir.display();
         if found.damaged_bytes > 0 || found.damaged.records > 0 {
@@ -101,7 +102,7 @@ impl Store {
         self.meter.lost_spool.add(found.damaged.events);
         self.spool = Some(spool);
         self.well();
-        found.totals
+        Some(found.totals)
     }
 
     /// Whether records can be written, as far as is known. Tries to open a spool that could not be opened before.
@@ -207,6 +208,7 @@ impl Store {
             return;
         }
         self.meter.lost_spool.add(lost.events);
+        self.meter.reach(0, 0);
         if !std::mem::replace(&mut self.full, true) {
             error!(
                 max_bytes = self.max_bytes,

@@ -43,15 +43,37 @@ impl Exits {
     pub fn inherit(&mut self) -> Result<u64, KernelError> {
         let refused = |e| KernelError::refused("reading what was folded", e);
         let told: Vec<(ExitKey, u64)> = self.told.iter().filter_map(Result::ok).collect();
-        let mut taken = 0;
+        let (mut taken, mut gone, mut forgotten) = (0, 0, Vec::new());
         for (key, count) in told {
             match self.table.get(&key, 0) {
                 Ok(folded) if folded.count >= count => taken += count,
-                Ok(_) | Err(MapError::KeyNotFound) => self.told.remove(&key).map_err(refused)?,
+                Ok(_) => self.told.remove(&key).map_err(refused)?,
+                Err(MapError::KeyNotFound) => {
+                    gone += count;
+                    forgotten.push(key);
+                }
                 Err(error) => return Err(refused(error)),
             }
         }
+        if self.ledger.get().forgetting == 1 {
+            gone = 0;
+        }
+        self.forget(&forgotten, gone).map_err(refused)?;
         Ok(taken)
+    }
+
+    /// Forgets what was taken of ends that are in the table no more, so many occurrences. A daemon that is killed in between
+    /// leaves word of whether they are in the account.
+    fn forget(&mut self, keys: &[ExitKey], occurrences: u64) -> Result<(), MapError> {
+        self.ledger.update(|ledger| {
+            ledger.folded_cleared += occurrences;
+            ledger.forgetting = 1;
+        })?;
+        for key in keys {
+            // Where nothing repeated there is nothing to remove.
+            let _ = self.told.remove(key);
+        }
+        self.ledger.update(|ledger| ledger.forgetting = 0)
     }
 
     /// Takes what these banks have counted since they were read last, and forgets what the first has.
@@ -64,7 +86,7 @@ impl Exits {
         // Programs add to the third bank meanwhile, which moves nothing of the others.
         let keys: Vec<ExitKey> = self.table.keys().filter_map(Result::ok).collect();
         let clock = Clock::now();
-        let mut forgotten = 0;
+        let (mut gone, mut forgotten) = (0, Vec::new());
         for key in keys.into_iter().filter(|key| [first, second].contains(&key.bank)) {
             let folded = match self.table.get(&key, 0) {
                 Ok(folded) => folded,
@@ -85,16 +107,15 @@ impl Exits {
             if key.bank == first {
                 match self.table.remove(&key) {
                     Ok(()) => {
-                        forgotten += folded.count;
-                        // Where nothing repeated there is nothing to remove.
-                        let _ = self.told.remove(&key);
+                        gone += folded.count;
+                        forgotten.push(key);
                     }
                     Err(error) => warn!(%error, "repeated ends of processes cannot be forgotten"),
                 }
             }
         }
-        if forgotten > 0
-            && let Err(error) = self.ledger.update(|ledger| ledger.folded_cleared += forgotten)
+        if gone > 0
+            && let Err(error) = self.forget(&forgotten, gone)
         {
             warn!(%error, "the account of what was taken is not exact any more");
         }

@@ -117,7 +117,10 @@ impl Estate {
             sent += counted.sent;
         }
         meter.received_before.add(sent.saturating_sub(received));
-        self.inherited = Some(Inherited { ledger, replaced: true });
+        // There is one account; of another kernel side, which nobody could remove, it would be about other counts.
+        if self.inherited.is_none_or(|known| known.ledger.epoch == ledger.epoch) {
+            self.inherited = Some(Inherited { ledger, replaced: true });
+        }
         Ok(received + meter.folded.get() - folded)
     }
 }

@@ -60,7 +60,8 @@ impl Repeats {
             self.forget(u32::try_from(page).unwrap_or(u32::MAX)).map_err(refused)?;
             self.ledger.update(|ledger| ledger.clearing = 0).map_err(refused)?;
         }
-        let mut taken = self.ledger.get().folded_cleared;
+        let ends = self.exits.inherit()?;
+        let mut taken = ends + self.ledger.get().folded_cleared;
         for index in 0..FOLD_BANKS * self.now.pages {
             let (page, mut told) =
                 (self.table.get(&index, 0).map_err(refused)?, self.told.get(&index, 0).map_err(refused)?);
@@ -76,7 +77,7 @@ impl Repeats {
                 self.told.set(index, told, 0).map_err(refused)?;
             }
         }
-        Ok(taken + self.exits.inherit()?)
+        Ok(taken)
     }
 
     /// From now on failures are counted in the next bank.

@@ -11,13 +11,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
-use tests::daemon::open_dir;
+use tests::daemon::{Daemon, file_config, open_dir};
+use tests::follow::Follower;
 use tests::kafka::proxy::Proxy;
 use tests::kafka::secured::Guard;
 use tests::kafka::{Kafka, Setup};
 use tests::ledger::Ledger;
 use tests::memory;
-use tests::provoke::{Flood, Pace};
+use tests::pins::PinDir;
+use tests::provoke::{ALONE, Flood, ONLY_ALONE, Pace};
+use tests::told::Told;
 use tests::wait::{self, PATIENCE};
 
 use super::sent::Sent;
@@ -314,6 +317,99 @@ fn memory_stays_within_its_bound_while_the_broker_stands_still() -> Result<()> {
         ensure!(ledger.of_sink("kafka", hop)? == 0, "{ledger:?}");
     }
     Ok(())
+}
+
+/// What Kafka has and has not acknowledged yet is in nobody's account then, and told as lost.
+const SPOOL_IN_AN_OUTAGE: &str = "spool.mode=outage";
+
+/// Kills daemons in the middle of a flood that goes to Kafka and to a file, with the broker away for a while; each of both
+/// streams tells of all calls.
+fn kill_in_a_flood(name: &str, more: &[&str], pace: u64, calls: u64) -> Result<()> {
+    let shared = Shared::get()?;
+    shared.kafka.create_topic(name, &[])?;
+    let mut reader = shared.kafka.read(name)?;
+    let (dir, pins) = (open_dir()?, PinDir::new()?);
+    let (config, events) = (dir.path().join("gala-gopher.conf"), dir.path().join("events"));
+    fs::write(&config, file_config(&events, ONLY_ALONE))?;
+    let (topic, broker) = (format!("event.kafka_topic={name}"), shared.kafka.address());
+    let (pins, broker) = (pins.setting(), format!("kafka.kafka_broker={broker}"));
+    let own = ["event.out_channel=[\"kafka\", \"logs\"]", &topic, &pins, &broker, "probes.event.interval=1"];
+    let no_others = ["exec", "oom", "offcpu", "exit"].map(|family| format!("event.{family}.switch=off"));
+    let keys = no_others.iter().map(String::as_str).chain(own).chain(more.iter().copied());
+    let arguments: Vec<&str> = keys.flat_map(|key| ["--set", key]).collect();
+    let (mut follower, mut in_file, mut in_topic) =
+        (Follower::new(&events), Told::new("logs"), Told::new("kafka"));
+    let mut daemon = Daemon::start(&config, &arguments)?;
+    let mut floods =
+        (0..2).map(|_| Flood::of(Pace::PerMillisecond(pace), calls, &ALONE)).collect::<Result<Vec<_>>>()?;
+    let pids: Vec<i32> = floods.iter().map(Flood::pid).collect();
+    let mut poll = |in_file: &mut Told, in_topic: &mut Told| -> Result<()> {
+        let mut taken = Ok(());
+        follower.lines(|line| {
+            if taken.is_ok() {
+                taken = in_file.take(&String::from_utf8_lossy(line), &pids);
+            }
+        })?;
+        taken?;
+        reader.poll_lines(|line| in_topic.take(line, &pids))
+    };
+    for time in 0..5_u64 {
+        shared.kafka.freeze(time == 2)?;
+        let before = in_file.occurrences;
+        wait::until("records, or the end of the floods", PATIENCE, || {
+            poll(&mut in_file, &mut in_topic)?;
+            let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
+            Ok((in_file.occurrences > before || ended.into_iter().all(|ended| ended)).then_some(()))
+        })?;
+        sleep(Duration::from_millis(time * 379 % 1000));
+        daemon.crash()?;
+        daemon = Daemon::start(&config, &arguments)?;
+    }
+    shared.kafka.freeze(false)?;
+    wait::until("the end of the floods", PATIENCE, || {
+        poll(&mut in_file, &mut in_topic)?;
+        let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
+        Ok(ended.into_iter().all(|ended| ended).then_some(()))
+    })?;
+    let calls = floods.iter().map(Flood::calls).sum();
+    // What a stopping daemon has no time for stays in the spool; so it stops when it has nothing more to send.
+    let mut before = u64::MAX;
+    wait::until("the last record", PATIENCE, || {
+        poll(&mut in_file, &mut in_topic)?;
+        let told = in_topic.occurrences + in_topic.lost();
+        let quiet = told == std::mem::replace(&mut before, told);
+        sleep(Duration::from_millis(1500));
+        Ok(quiet.then_some(()))
+    })?;
+    let ended = daemon.stop()?;
+    ensure!(ended.code == Some(0), "the daemon ended with {:?}", ended.code);
+    let ledger = ended.ledger()?;
+    ledger.check()?;
+    ensure!(ledger.of_sink("kafka", "kept")? == 0, "{ledger:?}");
+    wait::until("all records", PATIENCE, || {
+        poll(&mut in_file, &mut in_topic)?;
+        Ok((in_topic.occurrences + in_topic.lost() >= calls).then_some(()))
+    })?;
+    in_file.check(calls)?;
+    match more.contains(&SPOOL_IN_AN_OUTAGE) {
+        true => in_topic.check_at_least(calls),
+        false => in_topic.check(calls),
+    }
+}
+
+#[test]
+fn each_call_is_told_or_lost_where_daemons_are_killed_and_nothing_is_folded() -> Result<()> {
+    kill_in_a_flood("unfolded", &["event.fold=off"], 3, 45_000)
+}
+
+#[test]
+fn each_call_is_told_or_lost_where_daemons_are_killed_and_repeats_are_folded() -> Result<()> {
+    kill_in_a_flood("folded", &["event.fold_entries=16"], 20, 300_000)
+}
+
+#[test]
+fn each_call_is_told_or_lost_where_daemons_are_killed_that_spool_in_an_outage_only() -> Result<()> {
+    kill_in_a_flood("outage", &["event.fold_entries=16", SPOOL_IN_AN_OUTAGE], 20, 300_000)
 }
 
 /// A file system of a size.

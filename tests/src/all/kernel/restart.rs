@@ -21,6 +21,9 @@ use tests::wait::{PATIENCE, until};
 
 use super::folding::{NO_OTHERS, ONLY_RARE};
 
+#[path = "restart/killed.rs"]
+mod killed;
+
 /// What a daemon says when it goes on with another one's programs.
 const ADOPTED: &str = "and this one goes on with them";
 
