@@ -166,7 +166,7 @@ fn a_thread_that_gets_no_cpu_is_starved_and_who_took_it_is_named() -> Result<()>
 
 #[test]
 fn only_the_sleepers_that_are_asked_for_are_reported() -> Result<()> {
-    let keys = "blocked_ms = 1000\ninterruptible_ms = 200\ninterruptible_comms = [\"napper\"]";
+    let keys = "blocked_ms = 0\nstarved_ms = 0\ninterruptible_ms = 200\ninterruptible_comms = [\"napper\"]";
     let mut probe = FileDaemon::start(&alone(keys))?;
     let other = sleeper("other", Duration::from_millis(1800))?;
     let napper = sleeper("napper", Duration::from_millis(1800))?;
@@ -187,7 +187,7 @@ fn only_the_sleepers_that_are_asked_for_are_reported() -> Result<()> {
 fn the_sleepers_of_a_cgroup_are_reported_where_that_is_asked_for() -> Result<()> {
     let cgroup = cgroup::root().join(format!("nap-{}", std::process::id()));
     fs::create_dir(&cgroup)?;
-    let keys = "interruptible_ms = 200\ninterruptible_cgroups = [\"/nap-*\"]";
+    let keys = "blocked_ms = 0\nstarved_ms = 0\ninterruptible_ms = 200\ninterruptible_cgroups = [\"/nap-*\"]";
     let mut probe = FileDaemon::start(&alone(keys))?;
     let nap = |place: &str| Command::new("sh").args(["-c", &format!("{place} sleep 1.8; true")]).spawn();
     let mut inside = nap(&format!("echo $$ > {}/cgroup.procs;", cgroup.display()))?;
