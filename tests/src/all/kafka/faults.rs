@@ -229,7 +229,7 @@ fn a_daemon_that_is_stopped_and_killed_while_its_broker_is_away_and_while_it_cat
 #[test]
 fn in_the_mode_outage_what_waits_is_written_and_outlives_a_kill() -> Result<()> {
     let shared = Shared::get()?;
-    let mut sent = shared.direct("outage", "[spool]\nmode = \"outage\"\n")?;
+    let mut sent = shared.direct("mode", "[spool]\nmode = \"outage\"\n")?;
     sent.fail(5)?;
     sent.arrive()?;
     sent.fail(20)?;
