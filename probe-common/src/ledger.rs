@@ -48,7 +48,7 @@ pub struct Reached {
     /// The events; less than none where it is owed some of an earlier kernel side. With [`Reached::SPOOL`] what is to be
     /// taken from the total of its spool to know them.
     pub events: i64,
-    /// The number of the last record that it has; 0 where that is not known.
+    /// The number of the last record that it has; 0 where it has none.
     pub sequence: u64,
 }
 

@@ -37,10 +37,6 @@ impl Tail {
     }
 
     fn read(&self, known: u64, sink: &str) -> io::Result<(u64, u64)> {
-        if known == 0 {
-            // Who has no account of records has none of those that came before, either.
-            return Ok((0, 0));
-        }
         let file = File::open(&self.path)?;
         let len = file.metadata()?.len();
         let mut size = FIRST;
@@ -48,14 +44,16 @@ impl Tail {
             let start = len.saturating_sub(size);
             let mut bytes = vec![0; usize::try_from(len - start).unwrap_or_default()];
             file.read_exact_at(&mut bytes, start)?;
-            let (mut events, mut newest, mut known_seen) = (0, known, false);
+            let (mut events, mut newest, mut before, mut known_seen) = (0, known, u64::MAX, false);
             for line in bytes.strip_suffix(b"\n").unwrap_or(&bytes).rsplit(|byte| *byte == b'\n') {
                 // The first line of what was read is not whole, and is none of ours where another's lines end.
                 let Some(said) = self.form.says.and_then(|says| says(line)) else { break };
-                known_seen = said.sequence <= known;
+                // Where numbers have begun anew, what comes before the first of them is an earlier count's.
+                known_seen = said.sequence <= known || said.sequence >= before;
                 if known_seen {
                     break;
                 }
+                before = said.sequence;
                 events += said.tells(sink);
                 newest = newest.max(said.sequence);
             }
@@ -85,13 +83,22 @@ mod tests {
         let path = dir.path().join(FILE_NAME);
         let tail = Tail::new(dir.path(), &json::FORM);
         assert_eq!(tail.behind(7, "logs"), (0, 7), "no file");
-        for (count, known) in [(1, 1), (5, 3), (900, 2), (900, 900), (900, 1_000)] {
+        for (count, known) in [(1, 1), (1, 0), (5, 3), (900, 0), (900, 2), (900, 900), (900, 1_000)] {
             let lines: String = (1..=count).map(|at| line(at, "\"gala_gopher.occurrences\":2")).collect();
             fs::write(&path, lines).unwrap();
             let behind = u64::saturating_sub(count, known);
             assert_eq!(tail.behind(known, "logs"), (behind * 2, count.max(known)), "{count} {known}");
         }
         assert_eq!(Tail::new(dir.path(), &text::FORM).behind(3, "logs"), (0, 3));
+    }
+
+    #[test]
+    fn records_of_a_count_that_began_anew_are_told_from_those_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines: String =
+            [7, 8, 9, 1, 2].into_iter().map(|at| line(at, "\"gala_gopher.occurrences\":2")).collect();
+        fs::write(dir.path().join(FILE_NAME), lines).unwrap();
+        assert_eq!(Tail::new(dir.path(), &json::FORM).behind(0, "logs"), (4, 2));
     }
 
     #[test]
