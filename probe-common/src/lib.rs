@@ -1,4 +1,4 @@
-//! The byte layout that the BPF programs and the daemon share, and nothing else (but for one C function, in `heap`).
+//! The byte layout that the BPF programs and the daemon share, and nothing else.
 //!
 //! In: bytes from the ring buffer or from a stored event. Out: types, or a [`DecodeError`]; decoding is
 //! total, so no bytes panic. This is the only crate that knows how an event lies in memory; `probe-ebpf`
@@ -9,8 +9,6 @@
 mod call;
 mod exit;
 mod fold;
-#[cfg(feature = "user")]
-pub mod heap;
 mod layout;
 mod ledger;
 mod map;

@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use probe_common::heap;
 use probe_daemon::{
     catalogue::Catalogue,
     clock::Clock,
@@ -23,6 +22,11 @@ use probe_daemon::{
 use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
+
+/// The heap, librdkafka's too. A record is made by one thread and freed by another, for which the C library's heap takes turns
+/// with locks and keeps what threads have freed; `.cargo/config.toml` says how soon this one gives memory back.
+#[global_allocator]
+static HEAP: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// EX_CONFIG of sysexits.h: the configuration is not valid.
 const CONFIG: u8 = 78;
@@ -278,7 +282,6 @@ fn daemon(source: &Source) -> ExitCode {
 
 /// The threads that work; none, with the reason in the log, where the system gives none.
 fn runtime() -> Option<Runtime> {
-    heap::share();
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     built.inspect_err(|error| error!(%error, "threads cannot be started")).ok()
 }

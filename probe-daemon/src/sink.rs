@@ -31,7 +31,7 @@ const QUEUE_BYTES: usize = 4 << 20;
 /// Pause before a full queue is looked at again by somebody who waits for it.
 const READY_PAUSE: Duration = Duration::from_millis(1);
 /// Records that a sink is given at once.
-const BATCH: usize = 512;
+const BATCH: usize = 256;
 
 /// One record, encoded.
 #[derive(Clone, Debug)]

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_common::heap;
 use tracing::debug;
 
 /// Without a question for so long, the table is dropped.
@@ -35,8 +34,6 @@ impl Symbols {
                 debug!(%error, "/proc/kallsyms cannot be read; kernel stacks show addresses");
                 Table::default()
             });
-            // Reading takes more than what is kept.
-            heap::give_back();
             (table, Instant::now())
         });
         *asked = Instant::now();
@@ -48,7 +45,6 @@ impl Symbols {
     pub fn tidy(&mut self) {
         if self.table.as_ref().is_some_and(|(_, asked)| asked.elapsed() > IDLE) {
             self.table = None;
-            heap::give_back();
         }
     }
 }

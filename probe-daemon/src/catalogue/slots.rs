@@ -117,9 +117,16 @@ impl Asked {
     }
 }
 
-/// Hashes keys that are the daemon's own, so nobody can make them collide: eight bytes at a time.
+/// Hashes keys that are the daemon's own, so nobody can make them collide: eight bytes at a time, the last eight with some that
+/// came before.
 #[derive(Default)]
 struct KeyHasher(u64);
+
+impl KeyHasher {
+    fn add(&mut self, word: [u8; 8]) {
+        self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
@@ -127,10 +134,12 @@ impl Hasher for KeyHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..piece.len()].copy_from_slice(piece);
-            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        let (words, rest) = bytes.as_chunks();
+        words.iter().for_each(|word| self.add(*word));
+        match bytes.last_chunk() {
+            Some(_) if rest.is_empty() => {}
+            Some(last) => self.add(*last),
+            None => rest.iter().for_each(|byte| self.add([*byte; 8])),
         }
     }
 }

@@ -11,7 +11,6 @@ mod write;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use self::write::{Object, text, value};
 use crate::{
@@ -32,19 +31,9 @@ pub static FORM: Form = Form {
 pub struct Json {
     /// The resource of the host, encoded once.
     resource: Vec<u8>,
-    /// Its parts, for records that add to it.
-    parts: Vec<(&'static str, Part)>,
     /// Where a record is written before it is known how long it is. Records wait by thousands, and one that was shrunk would
     /// leave a hole that the next does not fit in.
     draft: Vec<u8>,
-}
-
-/// A part of a resource.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Part {
-    Text(String),
-    Texts(Vec<String>),
 }
 
 impl Json {
@@ -55,13 +44,14 @@ impl Json {
         let own = [("host.hostname", known("host.name")), ("host.machineid", known("host.id"))];
         let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let all = own.chain(resource.attributes.iter().map(|(key, value)| (*key, value)));
-        let mut parts: Vec<_> = all.map(|(key, value)| (key, Part::Text(value.clone()))).collect();
+        let mut encoded = Vec::new();
+        let mut object = Object::begin(&mut encoded);
+        all.for_each(|(key, own)| text(object.key(key), own));
         if !resource.addresses.is_empty() {
-            parts.push(("host.ip", Part::Texts(resource.addresses.clone())));
+            value(object.key("host.ip"), &resource.addresses);
         }
-        let mut resource = Vec::new();
-        join(&mut resource, &parts, &[]);
-        Self { resource, parts, draft: Vec::new() }
+        object.end();
+        Self { resource: encoded, draft: Vec::new() }
     }
 
     /// One line of JSON, without its newline.
@@ -89,20 +79,10 @@ impl Json {
 
     /// The host, and what the record adds to it.
     fn resource(&self, out: &mut Vec<u8>, more: &[(Cow<'static, str>, String)]) {
-        if more.is_empty() {
-            out.extend_from_slice(&self.resource);
-        } else {
-            join(out, &self.parts, more);
-        }
+        let mut object = Object::go_on(out, &self.resource);
+        more.iter().for_each(|(key, own)| text(object.any_key(key), own));
+        object.end();
     }
-}
-
-/// A resource of these parts, and what a record adds to them.
-fn join(out: &mut Vec<u8>, parts: &[(&'static str, Part)], more: &[(Cow<'static, str>, String)]) {
-    let mut object = Object::begin(out);
-    parts.iter().for_each(|(key, part)| value(object.key(key), part));
-    more.iter().for_each(|(key, own)| text(object.key(key), own));
-    object.end();
 }
 
 fn attributes(out: &mut Vec<u8>, list: &[(&'static str, Value<'_>)]) {

@@ -10,7 +10,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData, PerCpuArray, RingBuf},
 };
-use probe_common::{ABSENT, ASKED, Asked, COUNTERS, Counters, Kind, POLICY, SyscallPolicy, asked, heap};
+use probe_common::{ABSENT, ASKED, Asked, COUNTERS, Counters, Kind, POLICY, SyscallPolicy, asked};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, watch},
@@ -340,8 +340,6 @@ impl Kernel {
                 "of processes that ended before their event was read, the older ones have no name: {error}"
             );
         }
-        // A program that is loaded takes the kernel's types for it, at the start and whenever a family is switched on.
-        heap::give_back();
         selected
     }
 

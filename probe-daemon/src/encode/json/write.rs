@@ -21,14 +21,36 @@ impl<'o> Object<'o> {
         Self { out, first: true }
     }
 
-    /// Writes a key, and returns where its value goes.
-    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
-        if !std::mem::take(&mut self.first) {
-            self.out.push(b',');
-        }
+    /// Begins one at the end of `out` with all that this object has, which is whole.
+    pub fn go_on(out: &'o mut Vec<u8>, object: &[u8]) -> Self {
+        let open = object.strip_suffix(b"}").unwrap_or(b"{");
+        out.extend_from_slice(open);
+        Self { out, first: open.len() == 1 }
+    }
+
+    /// Writes a key of our own, which has nothing to be escaped, and returns where its value goes.
+    pub fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
+        debug_assert!(is_plain(key.as_bytes()), "{key:?}");
+        self.separate();
+        self.out.reserve(key.len() + 3);
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// The same for a key of which nothing is known.
+    pub fn any_key(&mut self, key: &str) -> &mut Vec<u8> {
+        self.separate();
         text(self.out, key);
         self.out.push(b':');
         self.out
+    }
+
+    fn separate(&mut self) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
     }
 
     /// Ends it.
@@ -86,14 +108,18 @@ mod tests {
         #[test]
         fn an_object_has_its_members_in_order(members in prop::collection::vec((".{0,40}", any::<i64>()), 0..9)) {
             let mut own = Vec::new();
+            let (half, rest) = members.split_at(members.len() / 2);
             let mut object = Object::begin(&mut own);
-            for (key, number) in &members {
-                value(object.key(key), number);
-            }
+            half.iter().for_each(|(key, number)| value(object.any_key(key), number));
+            object.end();
+            let mut whole = Vec::new();
+            let mut object = Object::go_on(&mut whole, &own);
+            rest.iter().for_each(|(key, number)| value(object.any_key(key), number));
+            value(object.key("own.key"), &1);
             object.end();
             let wanted: Vec<String> =
-                members.iter().map(|(key, number)| format!("{}:{number}", serde_json::to_string(key).unwrap())).collect();
-            prop_assert_eq!(String::from_utf8(own).unwrap(), format!("{{{}}}", wanted.join(",")));
+                members.iter().map(|(key, number)| format!("{}:{number},", serde_json::to_string(key).unwrap())).collect();
+            prop_assert_eq!(String::from_utf8(whole).unwrap(), format!("{{{}\"own.key\":1}}", wanted.concat()));
         }
     }
 }
