@@ -322,7 +322,7 @@ section! {
         pub queue_buffering_max_messages: u64 = 20_000, Whole(1..=10_000_000);
         /// The most kibibytes that these messages have; half a kibibyte each is added for what else they take. They are
         /// in memory twice, here and in librdkafka.
-        pub queue_buffering_max_kbytes: u64 = 8_192, Whole(1..=2_097_151);
+        pub queue_buffering_max_kbytes: u64 = 7_168, Whole(1..=2_097_151);
         /// How many milliseconds a message may wait for others to share its request.
         pub queue_buffering_max_ms: u64 = 50, Whole(0..=900_000);
         /// Whether the topic is created where it is missing, with the brokers' own defaults for partitions and
