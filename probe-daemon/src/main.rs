@@ -21,7 +21,11 @@ use probe_daemon::{
 };
 use tokio::runtime::Runtime;
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// The heap, librdkafka's too. A record is made by one thread and freed by another, for which the C library's heap takes turns
 /// with locks and keeps what threads have freed; `.cargo/config.toml` says how soon this one gives memory back.
@@ -315,12 +319,18 @@ fn first_number(text: &str) -> Option<u64> {
 }
 
 fn log_to_stderr(level: LogLevel) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level.as_str()));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
+    let asked = asked.unwrap_or_else(|| level.as_str().to_owned());
+    let (filter, wrong) = match asked.parse::<Targets>() {
+        Ok(filter) => (filter, None),
+        Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
+    };
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines).with(filter).init();
+    if let Some(error) = wrong {
+        warn!(RUST_LOG = asked, %error, "is a list of levels, or of targets and their levels; see global.log_level");
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! [`Decision`] for each event that comes out of it. The built-in table drops ordinary flow control; the
 //! configuration's rules come on top of it, the first that matches wins; what neither names is reported.
 
+use std::sync::Arc;
+
 use probe_common::{
     ERRNO_BITS, IO_URING_FIRST, Kind, LOOKS, LOOKS_ALL, POLICY_SLOTS, Question, SyscallPolicy,
 };
@@ -32,8 +34,8 @@ pub use process::Process;
 #[derive(Clone, Debug)]
 pub struct Policy {
     kernel: Vec<SyscallPolicy>,
-    /// What rules about every process come to, by slot and error number.
-    table: Vec<[Decision; ERRNO_BITS as usize]>,
+    /// What rules about every process come to, by slot and error number. Most calls have the same row, which is there once.
+    table: Vec<Arc<[Decision; ERRNO_BITS as usize]>>,
     /// Rules about some processes, in order.
     conditional: Vec<Conditional>,
     exit: FamilyRules,
@@ -88,13 +90,14 @@ impl Policy {
         }
         policy.conditional.reverse();
         policy.resolve_kernel();
+        policy.share_rows();
         if errors.is_empty() { Ok(policy) } else { Err(errors) }
     }
 
     /// The built-in table alone.
     pub fn built_in() -> Self {
-        let row =
-            |_| std::array::from_fn(|errno| Decision { report: errno != 0, severity: None, rule: NO_RULE });
+        let row = |errno| Decision { report: errno != 0, severity: None, rule: NO_RULE };
+        let row = Arc::new(std::array::from_fn(row));
         let mut kernel = vec![SyscallPolicy::default(); POLICY_SLOTS as usize];
         for call in syscall::both() {
             if let Some(policy) = kernel.get_mut(call.slot() as usize) {
@@ -103,7 +106,7 @@ impl Policy {
         }
         let mut policy = Self {
             kernel,
-            table: slots::all().map(row).collect(),
+            table: slots::all().map(|_| Arc::clone(&row)).collect(),
             conditional: Vec::new(),
             exit: FamilyRules::default(),
             oom: FamilyRules::default(),
@@ -123,6 +126,7 @@ impl Policy {
             }
         }
         policy.resolve_kernel();
+        policy.share_rows();
         policy
     }
 
@@ -145,7 +149,18 @@ impl Policy {
     }
 
     fn decided(&mut self, slot: u32, errno: u32) -> Option<&mut Decision> {
-        self.table.get_mut(slot as usize)?.get_mut(errno as usize)
+        Arc::make_mut(self.table.get_mut(slot as usize)?).get_mut(errno as usize)
+    }
+
+    /// Rows that are alike become one.
+    fn share_rows(&mut self) {
+        let mut known: Vec<Arc<_>> = Vec::new();
+        for row in &mut self.table {
+            match known.iter().find(|known| *known == row) {
+                Some(same) => *row = Arc::clone(same),
+                None => known.push(Arc::clone(row)),
+            }
+        }
     }
 
     /// The kernel sends what any rule may report.
@@ -154,7 +169,7 @@ impl Policy {
             if let (Some(policy), Some(row)) =
                 (self.kernel.get_mut(slot as usize), self.table.get(slot as usize))
             {
-                (0u32..).zip(row).for_each(|(errno, decision)| policy.set(errno, decision.report));
+                (0u32..).zip(row.iter()).for_each(|(errno, decision)| policy.set(errno, decision.report));
             }
         }
         self.resolve_questions();

@@ -38,6 +38,7 @@ mod processes;
 mod repeats;
 
 use before::Before;
+use btf::Types;
 use drain::{Drained, drain};
 use hooks::Links;
 pub use host::claim;
@@ -257,14 +258,15 @@ impl Kernel {
             side,
             estate,
         };
+        let mut types = Types::default();
         if adopted {
             info!("an earlier daemon's programs have run on, and this one goes on with them");
             meter.folded_before.add(kernel.repeats.inherit()?);
             if selection.families.contains(&Kind::Offcpu) && kernel.links.has("sched_switch") {
-                kernel.stalls.resume(&mut kernel.bpf);
+                kernel.stalls.resume(&mut kernel.bpf, &mut types);
             }
         }
-        if let Err(error) = kernel.select(selection) {
+        if let Err(error) = kernel.select(selection, &mut types) {
             kernel.take_down().await;
             return Err(error);
         }
@@ -320,7 +322,7 @@ impl Kernel {
     }
 
     /// Captures this from now on. Programs that have been loaded once are only attached or detached.
-    fn select(&mut self, selection: &Selection) -> Result<(), KernelError> {
+    fn select(&mut self, selection: &Selection, types: &mut Types) -> Result<(), KernelError> {
         let asked = asked(&selection.policy);
         self.asked.set(0, asked, 0).map_err(|e| KernelError::refused("writing the policy", e))?;
         for (slot, policy) in (0u32..).zip(&selection.policy) {
@@ -328,13 +330,13 @@ impl Kernel {
         }
         self.stalls.set(&selection.thresholds)?;
         if selection.families.contains(&Kind::Offcpu) && !self.links.has("sched_switch") {
-            self.stalls.begin(&mut self.bpf)?;
+            self.stalls.begin(&mut self.bpf, types)?;
         }
         let noted = self.links.has(hooks::FORK);
-        let selected = self.links.select(&mut self.bpf, &selection.families);
+        let selected = self.links.select(&mut self.bpf, types, &selection.families);
         if !noted
             && self.links.has(hooks::FORK)
-            && let Err(error) = processes::note(&mut self.bpf)
+            && let Err(error) = processes::note(&mut self.bpf, types)
         {
             warn!(
                 "of processes that ended before their event was read, the older ones have no name: {error}"
@@ -397,7 +399,7 @@ impl Kernel {
                 }
                 Ok(()) = selection.changed() => {
                     let selection = selection.borrow_and_update().clone();
-                    if let Err(error) = self.select(&selection) {
+                    if let Err(error) = self.select(&selection, &mut Types::default()) {
                         error!(%error, "the new configuration is in force only in part");
                     }
                 }

@@ -19,6 +19,27 @@ pub fn read() -> Result<Btf, KernelError> {
         .map_err(|error| KernelError::refused("reading BTF", error))
 }
 
+/// The same types as the loader of programs wants them, read when the first program is loaded. They take more memory than all the
+/// rest of the daemon, so they go with whoever loads.
+#[derive(Default)]
+pub struct Types(Option<aya::Btf>);
+
+impl Types {
+    /// Reads them, unless somebody has.
+    ///
+    /// # Errors
+    /// [`KernelError::Refused`] where they cannot be read.
+    pub fn get(&mut self) -> Result<&aya::Btf, KernelError> {
+        match &mut self.0 {
+            Some(types) => Ok(types),
+            none => {
+                let types = aya::Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
+                Ok(none.insert(types))
+            }
+        }
+    }
+}
+
 /// Resolves every field that the BPF side reads. What the kernel lacks is listed second, by its path.
 pub fn offsets(btf: &Btf) -> (Offsets, Vec<&'static str>) {
     let mut missing = Vec::new();

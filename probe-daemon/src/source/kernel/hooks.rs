@@ -6,13 +6,13 @@
 use std::{fs, io, path::PathBuf};
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     programs::{BtfTracePoint, ProgramError, links::FdLink},
 };
 use probe_common::Kind;
 use tracing::{info, warn};
 
-use super::{KernelError, pins::open_link};
+use super::{KernelError, btf::Types, pins::open_link};
 
 /// A program of the BPF object on a BTF-typed tracepoint.
 struct Hook {
@@ -151,9 +151,13 @@ impl Links {
     ///
     /// # Errors
     /// [`KernelError`] of the last hook where families are asked for and none could be attached.
-    pub fn select(&mut self, bpf: &mut Ebpf, families: &[Kind]) -> Result<(), KernelError> {
+    pub fn select(
+        &mut self,
+        bpf: &mut Ebpf,
+        types: &mut Types,
+        families: &[Kind],
+    ) -> Result<(), KernelError> {
         let mut refused = None;
-        let mut types = Types::default();
         let hooks: Vec<&Hook> = HOOKS.iter().filter(|hook| !self.is_replaced(hook)).collect();
         for hook in hooks {
             let serves: Vec<&str> =
@@ -165,10 +169,9 @@ impl Links {
                     self.unpin(program);
                     drop(link);
                 }
-                (None, false) => match self.fits(hook).and_then(|()| attach(bpf, &mut types, hook)) {
+                (None, false) => match self.fits(hook).and_then(|()| attach(bpf, types, hook)) {
                     Ok(link) => {
-                        let link =
-                            self.pin(hook.program, link).or_else(|| attach(bpf, &mut types, hook).ok());
+                        let link = self.pin(hook.program, link).or_else(|| attach(bpf, types, hook).ok());
                         self.attached.extend(link.map(|link| (hook.program, link)));
                     }
                     Err(error) => {
@@ -271,23 +274,6 @@ fn attach(bpf: &mut Ebpf, types: &mut Types, hook: &Hook) -> Result<FdLink, Kern
     }
     let link = program.attach().and_then(|link| program.take_link(link));
     link.map(FdLink::from).map_err(|e| KernelError::refused("attaching a program", e))
-}
-
-/// The kernel's types, read when the first program is loaded, and given back after the last: they take more memory
-/// than all the rest of the daemon.
-#[derive(Default)]
-struct Types(Option<Btf>);
-
-impl Types {
-    fn get(&mut self) -> Result<&Btf, KernelError> {
-        match &mut self.0 {
-            Some(types) => Ok(types),
-            none => {
-                let types = Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
-                Ok(none.insert(types))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, io::Read, thread, time::Duration};
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, HashMap, MapData},
     programs::Iter,
 };
@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::{
     KernelError,
+    btf::Types,
     maps::{Maps, array},
 };
 use crate::cgroup::Cgroups;
@@ -103,8 +104,8 @@ impl Stalls {
 
     /// Gets ready for the hook of the scheduler, before it is attached: what was noted earlier is forgotten, and the
     /// clocks are compared.
-    pub fn begin(&mut self, bpf: &mut Ebpf) -> Result<(), KernelError> {
-        self.load(bpf);
+    pub fn begin(&mut self, bpf: &mut Ebpf, types: &mut Types) -> Result<(), KernelError> {
+        self.load(bpf, types);
         if self.now.tick != 0 {
             for index in 0..SLEEPER_SETS {
                 let cleared = self.sleepers.set(index, SleeperSet::default(), 0);
@@ -124,8 +125,8 @@ impl Stalls {
     }
 
     /// The hook of the scheduler runs already: who sleeps since when is known, and the clocks were compared.
-    pub fn resume(&mut self, bpf: &mut Ebpf) {
-        self.load(bpf);
+    pub fn resume(&mut self, bpf: &mut Ebpf, types: &mut Types) {
+        self.load(bpf, types);
         if let Ok(starved) = i64::try_from(self.now.starved)
             && self.now.gate != i64::MAX
         {
@@ -134,8 +135,8 @@ impl Stalls {
         }
     }
 
-    fn load(&mut self, bpf: &mut Ebpf) {
-        let loaded = load(bpf);
+    fn load(&mut self, bpf: &mut Ebpf, types: &mut Types) {
+        let loaded = load(bpf, types);
         self.sweeps = loaded.is_ok();
         if let Err(error) = loaded {
             warn!(
@@ -236,14 +237,13 @@ impl Stalls {
     }
 }
 
-fn load(bpf: &mut Ebpf) -> Result<(), KernelError> {
+fn load(bpf: &mut Ebpf, types: &mut Types) -> Result<(), KernelError> {
     let refused = |e| KernelError::refused("loading a program", e);
     let program = iterator(bpf).map_err(refused)?;
     if program.fd().is_ok() {
         return Ok(());
     }
-    let btf = Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
-    program.load("task", &btf).map_err(refused)
+    program.load("task", types.get()?).map_err(refused)
 }
 
 /// The kernel walks all threads while an iterator's file is read; the program writes nothing into it.

@@ -5,13 +5,13 @@
 use std::io::Read;
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{HashMap, MapData},
     programs::{Iter, ProgramError},
 };
 use probe_common::{LIVING, PAST, PastKey, ProcessEntry};
 
-use super::{KernelError, maps::Maps};
+use super::{KernelError, btf::Types, maps::Maps};
 use crate::enrich::process::Table;
 
 /// The program that visits every process.
@@ -44,7 +44,7 @@ impl Table for Tables {
 }
 
 /// Notes the processes that there are. Begin when forks, execs and ends are noted already.
-pub fn note(bpf: &mut Ebpf) -> Result<(), KernelError> {
+pub fn note(bpf: &mut Ebpf, types: &mut Types) -> Result<(), KernelError> {
     let missing = |e: ProgramError| KernelError::refused("the BPF object", e);
     let refused = |e: ProgramError| KernelError::refused("visiting the processes", e);
     let program: &mut Iter = bpf
@@ -53,8 +53,7 @@ pub fn note(bpf: &mut Ebpf) -> Result<(), KernelError> {
         .try_into()
         .map_err(missing)?;
     if program.fd().is_err() {
-        let types = Btf::from_sys_fs().map_err(|e| KernelError::refused("reading BTF", e))?;
-        program.load("task", &types).map_err(refused)?;
+        program.load("task", types.get()?).map_err(refused)?;
     }
     let link = program.attach().map_err(refused)?;
     let link = program.take_link(link).map_err(refused)?;
