@@ -1,7 +1,12 @@
 //! What an earlier run left. In: the files of a folder. Out: the segments, cut where they are damaged, and an account of
 //! what waits and what is damaged.
 
-use std::{fs::OpenOptions, io, path::Path, sync::Arc};
+use std::{
+    fs::OpenOptions,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     Found, Tally,
@@ -25,12 +30,12 @@ impl<'a> Finder<'a> {
         let totals = Totals::default();
         let mut finder = Finder { position, last: 0, totals, found: Found::default() };
         let mut segments = Vec::new();
-        for (_, path) in Segment::list(dir)? {
+        for (index, (first, path)) in Segment::list(dir)?.into_iter().enumerate() {
             // Only the newest stays open.
             if let Some(before) = segments.last_mut() {
                 Segment::close(before);
             }
-            segments.push(finder.segment(&path)?);
+            segments.push(finder.segment(path, (index == 0).then_some(first))?);
         }
         let Finder { last, totals, mut found, .. } = finder;
         let acknowledged = &position.totals;
@@ -39,14 +44,14 @@ impl<'a> Finder<'a> {
         Ok((segments, found))
     }
 
-    fn segment(&mut self, path: &Path) -> io::Result<Segment> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+    /// Reads through one. Of the oldest, its name tells the number of its first record: what is gone before that was
+    /// acknowledged or counted.
+    fn segment(&mut self, path: PathBuf, oldest: Option<u64>) -> io::Result<Segment> {
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
         let length = file.metadata()?.len();
+        self.last = oldest.map_or(self.last, |first| first.saturating_sub(1));
         match segment::start(&file) {
-            // What is gone before the oldest one was acknowledged or counted.
-            Some(start) if self.found == Found::default() && self.last == 0 => {
-                (self.last, self.totals) = start
-            }
+            Some(start) if oldest.is_some() => (self.last, self.totals) = start,
             Some((number, totals)) if number > self.last => {
                 self.account(number, totals);
                 // It is not to be counted again.
@@ -86,7 +91,6 @@ impl<'a> Finder<'a> {
             }
         };
         self.found.waiting += unread;
-        let path = path.to_owned();
         let file = Some(Arc::new(file));
         Ok(Segment { path, last, bytes: end, read_to, unread, file, dirty: false })
     }
@@ -98,8 +102,9 @@ impl<'a> Finder<'a> {
             (last, before) = (self.position.number, self.position.totals);
         }
         self.found.damaged.records += number.saturating_sub(last);
-        if number > last && totals.epoch == before.epoch {
-            self.found.damaged.events += totals.reached.saturating_sub(before.reached);
+        // Before the first record of all there was no event. Of an epoch that ended meanwhile, nobody knows the rest.
+        if number > last && (last == 0 || before.epoch != 0) {
+            self.found.damaged.events += totals.reached.saturating_sub(before.reached(totals.epoch));
         }
     }
 }

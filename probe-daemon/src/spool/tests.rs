@@ -145,6 +145,22 @@ fn a_segment_that_breaks_while_the_daemon_runs_is_counted_and_later_ones_are_rea
 }
 
 #[test]
+fn an_oldest_segment_without_its_start_is_counted_whole() {
+    for left in [0, 1, BLOCK as u64] {
+        let dir = TempDir::new().unwrap();
+        let (mut spool, _) = open(&dir, 1 << 20);
+        some(1..=500, 1000).chunks(10).for_each(|batch| append(&mut spool, batch, false));
+        drop(spool);
+        File::options().write(true).open(&segments(&dir)[0]).unwrap().set_len(left).unwrap();
+        let (mut spool, found) = open(&dir, 1 << 20);
+        let missing = 500 - found.waiting.records;
+        assert!(missing > 50, "{found:?}");
+        assert_eq!(found.damaged, Tally { records: missing, events: 2 * missing }, "{left} bytes are left");
+        assert_eq!(drain(&mut spool, 10_000)[0].number, missing + 1);
+    }
+}
+
+#[test]
 fn a_write_that_fails_appends_nothing_and_the_next_one_goes_on() {
     let dir = TempDir::new().unwrap();
     let (mut spool, _) = open(&dir, 1 << 20);
@@ -173,7 +189,7 @@ fn harm() -> impl Strategy<Value = Harm> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     /// Whatever happens to one file: what was written whole before the damage comes out once and in order, segments
     /// behind it are read, nothing is invented, and the damage is counted.
