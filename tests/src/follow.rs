@@ -14,6 +14,9 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::record::Record;
 use crate::wait;
 
+/// Bytes at the end of a file that stay as they are: a daemon looks there for what a killed one did not account for.
+const KEPT: u64 = 16 << 20;
+
 /// Reads a folder of event files from their beginning.
 #[derive(Debug)]
 pub struct Follower {
@@ -37,8 +40,8 @@ impl Follower {
         Self { dir: dir.to_owned(), files: BTreeMap::new(), records: Vec::new() }
     }
 
-    /// Hands every line that is new since the last time to `take`, and gives its space on the disk back: the
-    /// flood tests write more than a small guest can hold.
+    /// Hands every line that is new since the last time to `take`, and gives the space of older ones on the disk back:
+    /// the flood tests write more than a small guest can hold.
     pub fn lines(&mut self, mut take: impl FnMut(&[u8])) -> Result<()> {
         // Files whose names may be gone are read before the new ones are looked for, so that no line is
         // taken ahead of an older one.
@@ -100,12 +103,12 @@ impl Followed {
                 continue;
             };
             buffer[..end].split(|byte| *byte == b'\n').for_each(&mut *take);
-            let whole = end as u64 + 1;
-            // Not every file system can do this; those that cannot keep the file whole. The last newline stays, for a daemon
-            // that looks for the end of the last whole line.
-            let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            let _ = fallocate(&self.file, punch, self.read, end as u64);
-            self.read += whole;
+            self.read += end as u64 + 1;
+            if self.read > KEPT {
+                // Not every file system can do this; those that cannot keep the file whole.
+                let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let _ = fallocate(&self.file, punch, 0, self.read - KEPT);
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ mod table;
 mod world;
 
 use child::Slot;
-pub use flood::{ALONE, Flood, ONLY_ALONE, Pace, RARE};
+pub use flood::{ALONE, Flood, NO_OTHERS, ONLY_ALONE, Pace, RARE};
 pub use table::table;
 pub use world::{World, inet};
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::follow::Follower;
 use crate::record::number;
 
 /// The sum of a stream.
@@ -27,6 +28,17 @@ impl Told {
     pub fn new(sink: &'static str) -> Self {
         let (seen, records, lost) = Default::default();
         Self { sink, seen, records, occurrences: 0, strangers: 0, lost }
+    }
+
+    /// Takes what is new in a folder.
+    pub fn follow(&mut self, follower: &mut Follower, pids: &[i32]) -> Result<()> {
+        let mut taken = Ok(());
+        follower.lines(|line| {
+            if taken.is_ok() {
+                taken = self.take(&String::from_utf8_lossy(line), pids);
+            }
+        })?;
+        taken
     }
 
     /// Takes a line. What was there already says nothing new.

@@ -63,6 +63,9 @@ pub const ONLY_ALONE: &str = "[[event.syscall.rules]]\nerrnos = [\"EBADF\"]\nact
     \"pwritev2\", \"sendfile\", \"getdents\", \"accept4\", \"getpeername\", \"getsockname\", \
     \"shutdown\", \"setns\"]\n\n\
     [[event.syscall.rules]]\naction = \"drop\"\n";
+/// Settings under which only failed calls are events.
+pub const NO_OTHERS: [&str; 4] =
+    ["event.exec.switch=off", "event.oom.switch=off", "event.offcpu.switch=off", "event.exit.switch=off"];
 
 /// A process that makes failing calls one after the other.
 #[derive(Debug)]
@@ -104,6 +107,12 @@ impl Flood {
     /// The calls that it has counted so far.
     pub fn calls(&self) -> u64 {
         self.slot.outcome().calls.load(SeqCst)
+    }
+
+    /// Whether all of them have made all their calls.
+    pub fn all_ended(floods: &mut [Self]) -> Result<bool> {
+        let ended = floods.iter_mut().map(Self::ended).collect::<Result<Vec<_>>>()?;
+        Ok(ended.into_iter().all(|ended| ended))
     }
 
     /// Whether it has made all its calls.

@@ -19,7 +19,7 @@ use tests::kafka::{Kafka, Setup};
 use tests::ledger::Ledger;
 use tests::memory;
 use tests::pins::PinDir;
-use tests::provoke::{ALONE, Flood, ONLY_ALONE, Pace};
+use tests::provoke::{ALONE, Flood, NO_OTHERS, ONLY_ALONE, Pace};
 use tests::told::Told;
 use tests::wait::{self, PATIENCE};
 
@@ -334,9 +334,8 @@ fn kill_in_a_flood(name: &str, more: &[&str], pace: u64, calls: u64) -> Result<(
     let (topic, broker) = (format!("event.kafka_topic={name}"), shared.kafka.address());
     let (pins, broker) = (pins.setting(), format!("kafka.kafka_broker={broker}"));
     let own = ["event.out_channel=[\"kafka\", \"logs\"]", &topic, &pins, &broker, "probes.event.interval=1"];
-    let no_others = ["exec", "oom", "offcpu", "exit"].map(|family| format!("event.{family}.switch=off"));
-    let keys = no_others.iter().map(String::as_str).chain(own).chain(more.iter().copied());
-    let arguments: Vec<&str> = keys.flat_map(|key| ["--set", key]).collect();
+    let keys = [&NO_OTHERS[..], &own, more].concat();
+    let arguments: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
     let (mut follower, mut in_file, mut in_topic) =
         (Follower::new(&events), Told::new("logs"), Told::new("kafka"));
     let mut daemon = Daemon::start(&config, &arguments)?;
@@ -344,13 +343,7 @@ fn kill_in_a_flood(name: &str, more: &[&str], pace: u64, calls: u64) -> Result<(
         (0..2).map(|_| Flood::of(Pace::PerMillisecond(pace), calls, &ALONE)).collect::<Result<Vec<_>>>()?;
     let pids: Vec<i32> = floods.iter().map(Flood::pid).collect();
     let mut poll = |in_file: &mut Told, in_topic: &mut Told| -> Result<()> {
-        let mut taken = Ok(());
-        follower.lines(|line| {
-            if taken.is_ok() {
-                taken = in_file.take(&String::from_utf8_lossy(line), &pids);
-            }
-        })?;
-        taken?;
+        in_file.follow(&mut follower, &pids)?;
         reader.poll_lines(|line| in_topic.take(line, &pids))
     };
     for time in 0..5_u64 {
@@ -358,8 +351,7 @@ fn kill_in_a_flood(name: &str, more: &[&str], pace: u64, calls: u64) -> Result<(
         let before = in_file.occurrences;
         wait::until("records, or the end of the floods", PATIENCE, || {
             poll(&mut in_file, &mut in_topic)?;
-            let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
-            Ok((in_file.occurrences > before || ended.into_iter().all(|ended| ended)).then_some(()))
+            Ok((in_file.occurrences > before || Flood::all_ended(&mut floods)?).then_some(()))
         })?;
         sleep(Duration::from_millis(time * 379 % 1000));
         daemon.crash()?;
@@ -368,8 +360,7 @@ fn kill_in_a_flood(name: &str, more: &[&str], pace: u64, calls: u64) -> Result<(
     shared.kafka.freeze(false)?;
     wait::until("the end of the floods", PATIENCE, || {
         poll(&mut in_file, &mut in_topic)?;
-        let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
-        Ok(ended.into_iter().all(|ended| ended).then_some(()))
+        Ok(Flood::all_ended(&mut floods)?.then_some(()))
     })?;
     let calls = floods.iter().map(Flood::calls).sum();
     // What a stopping daemon has no time for stays in the spool; so it stops when it has nothing more to send.

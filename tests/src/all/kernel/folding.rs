@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use tests::daemon::FileDaemon;
 use tests::ledger::Ledger;
-use tests::provoke::{Flood, Pace, RARE};
+use tests::provoke::{Flood, NO_OTHERS, Pace, RARE};
 use tests::wait;
 
 /// Nothing on the host is an event but what the floods do, or what the rest of the host loses would be in the sums.
@@ -18,9 +18,6 @@ pub const ONLY_RARE: &str = "[[event.syscall.rules]]\nerrnos = [\"EBADF\"]\nacti
     \"fchown\", \"fstatfs\", \"getdents64\", \"fallocate\", \"fadvise64\", \"readahead\", \
     \"flistxattr\", \"listen\"]\n\n\
     [[event.syscall.rules]]\naction = \"drop\"\n";
-/// Families whose events have nothing to do with it.
-pub const NO_OTHERS: [&str; 4] =
-    ["event.exec.switch=off", "event.oom.switch=off", "event.offcpu.switch=off", "event.exit.switch=off"];
 
 /// What the records say.
 #[derive(Default)]

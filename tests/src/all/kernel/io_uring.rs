@@ -10,14 +10,13 @@ use ::io_uring::{IoUring, opcode, types};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tests::daemon::FileDaemon;
+use tests::provoke::NO_OTHERS;
 use tests::record::Record;
 
 const FAILURE: &str = "gala_gopher.io_uring.failure";
 /// What the rest of the host does is not in the sums.
 const ONLY_EXACT: &str = "[[event.syscall.rules]]\nsyscalls = [\"io_uring:read\"]\nerrnos = [\"EBADF\"]\n\n\
     [[event.syscall.rules]]\naction = \"drop\"\n";
-const NO_OTHERS: [&str; 4] =
-    ["event.exec.switch=off", "event.oom.switch=off", "event.offcpu.switch=off", "event.exit.switch=off"];
 
 /// How requests are worked on.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -15,11 +15,11 @@ use tests::daemon::{Daemon, file_config, open_dir};
 use tests::follow::Follower;
 use tests::ledger::Ledger;
 use tests::pins::PinDir;
-use tests::provoke::{Flood, Pace, RARE};
+use tests::provoke::{Flood, NO_OTHERS, Pace, RARE};
 use tests::record::Record;
 use tests::wait::{PATIENCE, until};
 
-use super::folding::{NO_OTHERS, ONLY_RARE};
+use super::folding::ONLY_RARE;
 
 #[path = "restart/killed.rs"]
 mod killed;

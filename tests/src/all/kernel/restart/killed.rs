@@ -12,11 +12,10 @@ use tempfile::TempDir;
 use tests::daemon::{Daemon, file_config, open_dir};
 use tests::follow::Follower;
 use tests::pins::PinDir;
-use tests::provoke::{ALONE, Flood, ONLY_ALONE, Pace};
+use tests::provoke::{ALONE, Flood, NO_OTHERS, ONLY_ALONE, Pace};
 use tests::told::Told;
 use tests::wait::{PATIENCE, until};
 
-use super::super::folding::NO_OTHERS;
 use super::ADOPTED;
 
 /// One daemon after another, and the one stream that they write.
@@ -52,14 +51,7 @@ impl Line {
 
     fn poll(&mut self) -> Result<()> {
         let pids: Vec<i32> = self.floods.iter().map(Flood::pid).collect();
-        let mut taken = Ok(());
-        self.follower.lines(|line| {
-            let line = String::from_utf8_lossy(line);
-            if taken.is_ok() {
-                taken = self.told.take(&line, &pids);
-            }
-        })?;
-        taken
+        self.told.follow(&mut self.follower, &pids)
     }
 
     /// Reads for a while: where in its work the next daemon is killed is not the same each time.
@@ -77,13 +69,8 @@ impl Line {
         let before = self.told.occurrences;
         until("records, or the end of the floods", PATIENCE, || {
             self.poll()?;
-            Ok((self.told.occurrences > before || self.ended()?).then_some(()))
+            Ok((self.told.occurrences > before || Flood::all_ended(&mut self.floods)?).then_some(()))
         })
-    }
-
-    fn ended(&mut self) -> Result<bool> {
-        let ended = self.floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
-        Ok(ended.into_iter().all(|ended| ended))
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -102,7 +89,7 @@ impl Line {
     fn finish(mut self, daemon: Daemon) -> Result<Told> {
         until("the end of the floods", PATIENCE, || {
             self.poll()?;
-            Ok(self.ended()?.then_some(()))
+            Ok(Flood::all_ended(&mut self.floods)?.then_some(()))
         })?;
         let ended = daemon.stop()?;
         ensure!(ended.code == Some(0), "the daemon ended with {:?}", ended.code);
