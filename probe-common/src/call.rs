@@ -100,6 +100,8 @@ pub struct CallScratch {
     pub record: CallRecord,
     /// The captured memory.
     pub memory: [u8; SCRATCH_MEMORY_LEN],
+    /// The way of its set that the call took.
+    pub way: u64,
 }
 
 // A per-CPU map's value may not be larger: PCPU_MIN_UNIT_SIZE of the kernel.

@@ -71,31 +71,38 @@ impl<C: Caller> Failure<C> {
     /// Sends it, or counts it.
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
+        // One call for all that go alone: a verifier looks into a function once for each place that calls it.
+        if !self.silent_or_folded(policy) {
+            self.send_alone(policy);
+        }
+    }
+
+    /// Whether nothing more is to be done: it says nothing, is sent, or is one more in a count.
+    #[inline(always)]
+    fn silent_or_folded(&self, policy: &SyscallPolicy) -> bool {
         let (bank, pages) = (control(&CONTROL.bank), control(&CONTROL.pages));
         let tgid = (self.pid_tgid >> 32) as u32;
         if policy.looks != 0 && self.errno == ENOENT {
-            let Some(slot) = looks_of(bank, tgid) else { return };
+            let Some(slot) = looks_of(bank, tgid) else { return true };
             if policy.looks == LOOKS && self.is_miss(slot) {
-                return;
+                return true;
             }
             if slot.count < LOOKS_MAX {
                 slot.count += 1;
-                return self.send_alone(policy);
+                return false;
             }
         }
         if pages == 0 || self.errno == u32::from(policy.alone) {
-            return self.send_alone(policy);
+            return false;
         }
         let key = fold_key(tgid, self.slot, self.errno);
         let (page, set) = fold_place(key, pages);
         let page = bank * pages + page;
-        let Some(sets) = FOLD.get_ptr_mut(page) else { return self.send_alone(policy) };
+        let Some(sets) = FOLD.get_ptr_mut(page) else { return false };
         let set = low_bits::<{ FOLD_SETS as u64 - 1 }>(u64::from(set)) as usize;
         // SAFETY: a value of the map, and an index of its array.
         let counted = unsafe { &raw mut (*sets).sets[set & (FOLD_SETS - 1)] };
-        if !count_in(counted, key) {
-            self.send_first(policy, counted, key, page * FOLD_SETS as u32 + set as u32);
-        }
+        count_in(counted, key) || self.send_first(policy, counted, key, page * FOLD_SETS as u32 + set as u32)
     }
 
     /// Whether a program was surely not found. One that is there is read before its interpreter is missed, and the kernel
@@ -113,10 +120,11 @@ impl<C: Caller> Failure<C> {
         reads == 0 || same
     }
 
-    /// Writes every field but the header's `length`; nothing is captured yet.
+    /// Writes every field; nothing is captured yet.
     #[inline(always)]
     fn describe(&self, header: &mut RingHeader, payload: &mut CallPayload) {
         header.tag = self.kind.tag();
+        header.length = size_of::<CallRecord>() as u32;
         header.stamp = emit::stamp(self.kind);
         for length in &mut payload.memory_len {
             // SAFETY: a reference is valid and aligned. Volatile, lest a function be called for it: 6.1's verifier allows
@@ -143,7 +151,6 @@ impl<C: Caller> Failure<C> {
         if policy.strings == 0 && policy.sockaddr == 0 {
             return emit::reserve(self.kind, |record: &mut CallRecord| {
                 self.describe(&mut record.header, &mut record.payload);
-                record.header.length = size_of::<CallRecord>() as u32;
             });
         }
         let fate = match scratch() {
@@ -153,51 +160,51 @@ impl<C: Caller> Failure<C> {
         emit::count(self.kind, fate);
     }
 
-    /// Takes a way of the set for this failure, and sends it. Each event ends in exactly one place: the ring buffer,
-    /// a way's count, or the count of what is lost.
+    /// Takes a way of the set for this failure, and sends it; false where the set is full of others. Each event ends in
+    /// exactly one place: the ring buffer, a way's count, or the count of what is lost.
     #[inline(never)]
-    fn send_first(&self, policy: &SyscallPolicy, set: *mut FoldSet, key: u64, set_index: u32) {
-        for way in 0..FOLD_WAYS {
+    fn send_first(&self, policy: &SyscallPolicy, set: *mut FoldSet, key: u64, set_index: u32) -> bool {
+        let Some(scratch) = scratch() else { return false };
+        for free in 0..FOLD_WAYS {
             // SAFETY: a value of the map, and an index of its array.
-            let found = unsafe { atomic::replace(&raw mut (*set).keys[way], 0, key) };
+            let found = unsafe { atomic::replace(&raw mut (*set).keys[free], 0, key) };
             if found == key {
                 // Another CPU was quicker.
                 // SAFETY: as above.
-                return unsafe { atomic::add(&raw mut (*set).counts[way], 1) };
+                unsafe { atomic::add(&raw mut (*set).counts[free], 1) };
+                return true;
             }
             if found == 0 {
-                let fate = match scratch() {
-                    Some(scratch) => {
-                        let fate = self.send(scratch, policy);
-                        remember(set_index * FOLD_WAYS as u32 + way as u32, key, scratch);
-                        fate
-                    }
-                    None => Fate::Lost,
+                let way = &raw mut scratch.way;
+                // Through memory, so that the verifier does not look at what follows once for each of them.
+                // SAFETY: a value of the map.
+                let way = unsafe {
+                    way.write_volatile(free as u64);
+                    way.read_volatile() as usize & (FOLD_WAYS - 1)
                 };
-                return match fate {
-                    Fate::Sent => emit::count(self.kind, fate),
-                    // SAFETY: as above.
+                match self.send(scratch, policy) {
+                    Fate::Sent => emit::count(self.kind, Fate::Sent),
+                    // SAFETY: a value of the map, and an index of its array.
                     Fate::Lost => unsafe { atomic::add(&raw mut (*set).counts[way], 1) },
-                };
+                }
+                remember(set_index * FOLD_WAYS as u32 + way as u32, key, scratch);
+                return true;
             }
         }
-        // The set is full of others.
-        self.send_alone(policy);
+        false
     }
 
     #[inline(always)]
     fn send(&self, scratch: &mut CallScratch, policy: &SyscallPolicy) -> Fate {
         self.describe(&mut scratch.record.header, &mut scratch.record.payload);
-        let mut end = 0;
         for index in 0..REGISTERS {
             if policy.strings & 1 << index != 0 {
-                end = capture_string(scratch, index, end);
+                capture_string(scratch, index);
             } else if policy.sockaddr as usize == index + 1 {
-                end = capture_sockaddr(scratch, index, policy.sockaddr_len as usize, end);
+                capture_sockaddr(scratch, index, policy.sockaddr_len as usize);
             }
         }
-        let length = size_of::<CallRecord>() + bounded(end);
-        scratch.record.header.length = length as u32;
+        let length = size_of::<CallRecord>() + captured(scratch);
         // SAFETY: header, payload and memory lie one after another, and so many bytes of them are written.
         unsafe { emit::output((&raw const scratch.record.header).cast(), length) }
     }
@@ -250,54 +257,56 @@ fn scratch<'a>() -> Option<&'a mut CallScratch> {
     SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }
 
-/// A write position that the verifier can see to leave room for one more string.
+/// Bytes of memory that are captured. The length is read back from memory, so that the verifier knows as little of it after
+/// each argument, and sees that it leaves room for one more. It would follow all combinations of lengths otherwise.
 #[inline(always)]
-fn bounded(end: usize) -> usize {
-    core::hint::black_box(end) & (SCRATCH_MEMORY_LEN - MEMORY_SLOT_LEN - 1)
+fn captured(scratch: &CallScratch) -> usize {
+    // SAFETY: a reference is valid and aligned.
+    let length = unsafe { (&raw const scratch.record.header.length).read_volatile() } as usize;
+    length.wrapping_sub(size_of::<CallRecord>()) & (SCRATCH_MEMORY_LEN - MEMORY_SLOT_LEN - 1)
+}
+
+/// Notes that the memory of an argument is captured, `len` bytes behind what is.
+#[inline(always)]
+fn capture(scratch: &mut CallScratch, index: usize, len: usize, truncated: bool) {
+    let payload = &mut scratch.record.payload;
+    if truncated {
+        payload.truncated |= 1 << index;
+    }
+    payload.captured |= 1 << index;
+    payload.memory_len[index] = len as u16;
+    let length = &raw mut scratch.record.header.length;
+    // SAFETY: a reference is valid and aligned.
+    unsafe { length.write_volatile(length.read_volatile() + len as u32) };
 }
 
 #[inline(always)]
-fn capture_string(scratch: &mut CallScratch, index: usize, end: usize) -> usize {
-    let end = bounded(end);
-    // SAFETY: `end` leaves room for a slot.
-    let to = unsafe { scratch.memory.as_mut_ptr().add(end) };
+fn capture_string(scratch: &mut CallScratch, index: usize) {
+    // SAFETY: there is room for a slot behind what is captured.
+    let to = unsafe { scratch.memory.as_mut_ptr().add(captured(scratch)) };
     let from = scratch.record.payload.registers[index] as *const _;
     // SAFETY: the helper writes at most a slot, and fails on an address that cannot be read.
     let read = unsafe { bpf_probe_read_user_str(to.cast(), MEMORY_SLOT_LEN as u32, from) };
-    if read < 1 {
-        return end;
+    if read >= 1 {
+        // The helper counts the NUL that it writes.
+        let len = read as usize - 1;
+        capture(scratch, index, len.min(PATH_LEN), len > PATH_LEN);
     }
-    // The helper counts the NUL that it writes.
-    let mut len = read as usize - 1;
-    if len > PATH_LEN {
-        len = PATH_LEN;
-        scratch.record.payload.truncated |= 1 << index;
-    }
-    scratch.record.payload.captured |= 1 << index;
-    scratch.record.payload.memory_len[index] = len as u16;
-    end + len
 }
 
 #[inline(always)]
-fn capture_sockaddr(scratch: &mut CallScratch, index: usize, len_index: usize, end: usize) -> usize {
+fn capture_sockaddr(scratch: &mut CallScratch, index: usize, len_index: usize) {
     if len_index >= REGISTERS {
-        return end;
+        return;
     }
-    let end = bounded(end);
     // The kernel takes the length as an `int` and refuses one past sizeof(struct sockaddr_storage).
-    let given = scratch.record.payload.registers[len_index] as u32;
-    let len = if given as usize > SOCKADDR_LEN { SOCKADDR_LEN } else { given as usize };
-    // SAFETY: `end` leaves room for a slot, which is larger than an address.
-    let to = unsafe { scratch.memory.as_mut_ptr().add(end) };
+    let given = scratch.record.payload.registers[len_index] as u32 as usize;
+    let len = if given > SOCKADDR_LEN { SOCKADDR_LEN } else { given };
+    // SAFETY: there is room for a slot, which is larger than an address, behind what is captured.
+    let to = unsafe { scratch.memory.as_mut_ptr().add(captured(scratch)) };
     let from = scratch.record.payload.registers[index] as *const _;
     // SAFETY: the helper writes `len` bytes, and fails on an address that cannot be read.
-    if len == 0 || unsafe { bpf_probe_read_user(to.cast(), len as u32, from) } != 0 {
-        return end;
+    if len != 0 && unsafe { bpf_probe_read_user(to.cast(), len as u32, from) } == 0 {
+        capture(scratch, index, len, given > SOCKADDR_LEN);
     }
-    if given as usize > SOCKADDR_LEN {
-        scratch.record.payload.truncated |= 1 << index;
-    }
-    scratch.record.payload.captured |= 1 << index;
-    scratch.record.payload.memory_len[index] = len as u16;
-    end + len
 }

@@ -11,6 +11,7 @@ use aya_ebpf::{bindings::pt_regs, macros::btf_tracepoint, programs::BtfTracePoin
 use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
 
 use crate::{
+    atomic::low_bits,
     failure::{Caller, Failure, may_matter, reports},
     hook::cap_capable,
     map::{OFFSETS, POLICY, global, is_own},
@@ -66,7 +67,10 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
         return;
     }
     let status: u32 = Object::current_task().load(global(&OFFSETS.task_status));
-    let abi = if status & TS_COMPAT == 0 { X86_64 } else { I386 };
+    const { assert!(X86_64 == 0 && I386 == 1) };
+    let abi = low_bits::<1>(u64::from(status / TS_COMPAT)) as u8;
+    // Before anything is decided by it, so that the verifier does not look at the rest once for each of the two.
+    let errno_abi = low_bits::<0xff_ffff>(errno << 8 | u64::from(abi)) as u32;
     let slot = match abi {
         // SAFETY: as above.
         I386 => syscall_slot(I386, nr, unsafe { regs.add(ARGUMENTS_32[0]).cast::<u64>().read_volatile() }),
@@ -74,7 +78,7 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     };
     let Some(policy) = POLICY.get(slot) else { return };
     if reports(policy, errno) && !answers(policy, errno, regs, abi) {
-        wanted(regs, policy, nr, slot, (errno as u32) << 8 | u32::from(abi));
+        wanted(regs, policy, nr, slot, errno_abi);
     }
 }
 
