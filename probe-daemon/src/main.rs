@@ -319,11 +319,12 @@ fn first_number(text: &str) -> Option<u64> {
 }
 
 fn log_to_stderr(level: LogLevel) {
-    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
-    let asked = asked.unwrap_or_else(|| level.as_str().to_owned());
-    let (filter, wrong) = match asked.parse::<Targets>() {
+    let configured = Targets::new().with_default(level.as_str().parse().unwrap_or(LevelFilter::INFO));
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, wrong) = match asked.parse() {
+        _ if asked.is_empty() => (configured, None),
         Ok(filter) => (filter, None),
-        Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
+        Err(error) => (configured, Some(error)),
     };
     let lines =
         tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());

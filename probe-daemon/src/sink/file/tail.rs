@@ -37,6 +37,7 @@ impl Tail {
     }
 
     fn read(&self, known: u64, sink: &str) -> io::Result<(u64, u64)> {
+        let Some(says) = self.form.says else { return Ok((0, known)) };
         let file = File::open(&self.path)?;
         let len = file.metadata()?.len();
         let mut size = FIRST;
@@ -47,7 +48,7 @@ impl Tail {
             let (mut events, mut newest, mut before, mut known_seen) = (0, known, u64::MAX, false);
             for line in bytes.strip_suffix(b"\n").unwrap_or(&bytes).rsplit(|byte| *byte == b'\n') {
                 // The first line of what was read is not whole, and is none of ours where another's lines end.
-                let Some(said) = self.form.says.and_then(|says| says(line)) else { break };
+                let Some(said) = says(line) else { break };
                 // Where numbers have begun anew, what comes before the first of them is an earlier count's.
                 known_seen = said.sequence <= known || said.sequence >= before;
                 if known_seen {
@@ -57,7 +58,7 @@ impl Tail {
                 events += said.tells(sink);
                 newest = newest.max(said.sequence);
             }
-            if known_seen || start == 0 || size >= MOST || self.form.says.is_none() {
+            if known_seen || start == 0 || size >= MOST {
                 return Ok((events, newest));
             }
             size *= 4;
