@@ -32,10 +32,11 @@ pub use fold::{
 pub use layout::{LAYOUT, digest, digest_of};
 pub use ledger::{LEDGER, LEDGER_SINKS, Ledger, Reached};
 pub use map::{
-    ABSENT, ASKED, ASKED_SYMBOL, Asked, COUNTERS, Counters, ERRNO_BITS, I386_FIRST, IO_URING_FIRST,
-    IO_URING_SLOTS, KINDS, LOOKS, LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets, POLICY,
-    POLICY_SLOTS, QUESTIONS, Question, REFUSED, REFUSED_SLOTS, RING, Refused, SOCKETCALL, SOCKETCALLS,
-    SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy, asked, io_uring_slot, socketcall_slot, syscall_slot,
+    ABSENT, ASKED, ASKED_NOTHING, ASKED_ROW, ASKED_SYMBOL, Asked, COUNTERS, Counters, ERRNO_BITS, I386_FIRST,
+    IO_URING_FIRST, IO_URING_SLOTS, KINDS, LOOKS, LOOKS_ALL, LOOKS_MAX, LOOKS_SLOTS, Looks, OFFSETS, Offsets,
+    POLICY, POLICY_SLOTS, QUESTIONS, Question, REFUSED, REFUSED_SLOTS, RING, Refused, SOCKETCALL,
+    SOCKETCALLS, SYSCALL_OTHER, SYSCALL_SLOTS, SyscallPolicy, asked, io_uring_slot, socketcall_slot,
+    syscall_slot,
 };
 pub use offcpu::{
     CALIBRATION, Calibration, FRAMES, OFFCPU_CONTROL, OFFCPU_CONTROL_SYMBOL, OffcpuControl, OffcpuPayload,

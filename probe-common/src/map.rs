@@ -139,20 +139,28 @@ pub const ASKED: &str = ".data.asked";
 /// Its symbol in the object.
 pub const ASKED_SYMBOL: &str = "ASKED";
 
-/// For each number of a system call one bit per error number: set where such a failure is an event of the 64-bit call or
-/// of the 32-bit one. What is an event of neither leaves before anybody asks which of the two it was.
-pub type Asked = [[u64; (ERRNO_BITS / 64) as usize]; SYSCALL_SLOTS as usize];
+/// For each number of a system call one bit per error number, the lowest bit of a byte first: set where such a failure is an
+/// event. What is none leaves before anybody asks whose number it was. The first [`SYSCALL_SLOTS`] rows are for what is
+/// surely a 64-bit call; in the others a bit is set where the 64-bit or the 32-bit call of this number asks for it.
+pub type Asked = [[u8; ASKED_ROW]; 2 * SYSCALL_SLOTS as usize];
+/// Bytes of a row.
+pub const ASKED_ROW: usize = (ERRNO_BITS / 8) as usize;
+/// Nothing is an event.
+pub static ASKED_NOTHING: Asked = [[0; ASKED_ROW]; 2 * SYSCALL_SLOTS as usize];
 
 /// What [`POLICY`] asks for, by number.
 pub fn asked(policy: &[SyscallPolicy]) -> Asked {
-    let mut asked = [[0; (ERRNO_BITS / 64) as usize]; SYSCALL_SLOTS as usize];
-    for (nr, errnos) in (0..SYSCALL_SLOTS).zip(&mut asked) {
+    let mut asked = ASKED_NOTHING;
+    let (of_64, of_both) = asked.split_at_mut(SYSCALL_SLOTS as usize);
+    for ((nr, of_64), of_both) in (0..SYSCALL_SLOTS).zip(of_64).zip(of_both) {
+        let ask = |row: &mut [u8; ASKED_ROW], slot: u32| {
+            let words = policy.get(slot as usize).into_iter().flat_map(|policy| policy.errnos);
+            row.iter_mut().zip(words.flat_map(u64::to_le_bytes)).for_each(|(all, byte)| *all |= byte);
+        };
+        ask(of_64, syscall_slot(X86_64, nr, 0));
+        *of_both = *of_64;
         let calls = if nr == SOCKETCALL { SOCKETCALLS } else { 0 };
-        let of_32 = (0..=calls).map(|call| syscall_slot(I386, nr, call.into()));
-        for slot in of_32.chain([syscall_slot(X86_64, nr, 0)]) {
-            let Some(of_slot) = policy.get(slot as usize) else { continue };
-            errnos.iter_mut().zip(of_slot.errnos).for_each(|(all, word)| *all |= word);
-        }
+        (0..=calls).for_each(|call| ask(of_both, syscall_slot(I386, nr, call.into())));
     }
     asked
 }
@@ -368,10 +376,11 @@ mod tests {
         policy[io_uring_slot(5) as usize].set(22, true);
         let asked = asked(&policy);
         let set: Vec<(usize, u32)> = (0..asked.len())
-            .flat_map(|nr| (0..ERRNO_BITS).map(move |errno| (nr, errno)))
-            .filter(|(nr, errno)| asked[*nr][*errno as usize / 64] & 1 << (errno % 64) != 0)
+            .flat_map(|row| (0..ERRNO_BITS).map(move |errno| (row, errno)))
+            .filter(|(row, errno)| asked[*row][*errno as usize / 8] & 1 << (errno % 8) != 0)
             .collect();
-        assert_eq!(set, [(7, 11), (9, 64), (SOCKETCALL as usize, 255)]);
+        let both = SYSCALL_SLOTS as usize;
+        assert_eq!(set, [(7, 11), (both + 7, 11), (both + 9, 64), (both + SOCKETCALL as usize, 255)]);
     }
 
     #[test]

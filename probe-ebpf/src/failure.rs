@@ -7,13 +7,13 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_user, b
 use probe_common::{
     ABSENT, CallPayload, CallRecord, CallScratch, ERRNO_BITS, FOLD_SETS, FOLD_WAYS, FoldSet, Kind, LOOKS,
     LOOKS_MAX, LOOKS_SLOTS, Looks, MEMORY_SLOT_LEN, PATH_LEN, REGISTERS, RingHeader, SCRATCH_MEMORY_LEN,
-    SOCKADDR_LEN, SYSCALL_SLOTS, SyscallPolicy, fold_key, fold_place,
+    SOCKADDR_LEN, SyscallPolicy, fold_key, fold_place,
 };
 
 use crate::{
     atomic::{self, low_bits},
     emit::{self, Fate},
-    map::{ASKED, CONTROL, FOLD, FOLD_FIRST, LOOKS as SLOTS, OFFSETS, SCRATCH, control, global},
+    map::{CONTROL, FOLD, FOLD_FIRST, LOOKS as SLOTS, OFFSETS, SCRATCH, control, global},
     task::{self, Object},
 };
 
@@ -26,15 +26,6 @@ pub fn reports(policy: &SyscallPolicy, errno: u64) -> bool {
     // The compiler still has to be told that it is an index.
     let word = low_bits::<3>(errno / 64) & 3;
     errno < u64::from(ERRNO_BITS) && policy.errnos[word as usize] & (1 << (errno % 64)) != 0
-}
-
-/// Whether this error may be an event of a call of this number, be it a 64-bit or a 32-bit one.
-#[inline(always)]
-pub fn may_matter(nr: u32, errno: u64) -> bool {
-    let (nr, word) = (u64::from(nr), low_bits::<3>(errno / 64) & 3);
-    let index = low_bits::<{ SYSCALL_SLOTS as u64 - 1 }>(nr) & (u64::from(SYSCALL_SLOTS) - 1);
-    let asked = control(&ASKED[index as usize][word as usize]);
-    errno < u64::from(ERRNO_BITS) && (nr >= u64::from(SYSCALL_SLOTS) || asked & (1 << (errno % 64)) != 0)
 }
 
 /// Who made a call, and with what.

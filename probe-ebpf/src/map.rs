@@ -6,10 +6,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    Asked, COMM_LEN, Calibration, CallScratch, Control, Counters, ERRNO_BITS, EXITS_LEN, ExitKey, Fault,
+    ASKED_NOTHING, Asked, COMM_LEN, Calibration, CallScratch, Control, Counters, EXITS_LEN, ExitKey, Fault,
     FoldFirst, FoldPage, FoldedExit, KINDS, LOOKS_SLOTS, Ledger, Looks, OffcpuControl, Offsets, POLICY_SLOTS,
     PastKey, ProcessEntry, REFUSED_SLOTS, Refused, Runner, SLEEPER_CGROUPS_LEN, SLEEPER_NAMES_LEN,
-    SLEEPER_SETS, SYSCALL_SLOTS, Sender, SleeperSet, SyscallPolicy, ToldPage,
+    SLEEPER_SETS, Sender, SleeperSet, SyscallPolicy, ToldPage,
 };
 
 /// Every event.
@@ -132,7 +132,7 @@ pub static CONTROL: Control = Control { bank: 0, pages: 0, own: 0, reserved: 0 }
 /// Which errors of which number are events at all. A global is read without a look-up.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.asked")]
-pub static ASKED: Asked = [[0; (ERRNO_BITS / 64) as usize]; SYSCALL_SLOTS as usize];
+pub static ASKED: Asked = ASKED_NOTHING;
 
 /// Thresholds of off-CPU stalls and how the clocks relate. A global is read without a look-up.
 #[unsafe(no_mangle)]

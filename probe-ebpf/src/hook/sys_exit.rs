@@ -8,13 +8,15 @@
 use core::mem::offset_of;
 
 use aya_ebpf::{bindings::pt_regs, macros::btf_tracepoint, programs::BtfTracePointContext};
-use probe_common::{I386, Kind, REGISTERS, SyscallPolicy, X86_64, syscall_slot};
+use probe_common::{
+    ASKED_ROW, Asked, ERRNO_BITS, I386, Kind, REGISTERS, SYSCALL_SLOTS, SyscallPolicy, X86_64, syscall_slot,
+};
 
 use crate::{
     atomic::low_bits,
-    failure::{Caller, Failure, may_matter, reports},
+    failure::{Caller, Failure, reports},
     hook::cap_capable,
-    map::{OFFSETS, POLICY, global, is_own},
+    map::{ASKED, OFFSETS, POLICY, global, is_own},
     task::Object,
 };
 
@@ -58,12 +60,8 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 fn failed(ctx: &BtfTracePointContext, errno: u64) {
     let regs: *const u8 = ctx.arg(0);
     // SAFETY: a field of the traced structure; the verifier checks it.
-    let nr = unsafe { regs.add(offset_of!(pt_regs, orig_rax)).cast::<u64>().read_volatile() } as u32;
-    if nr.cast_signed() < 0 {
-        // No system call: after rt_sigreturn the registers are those of the code that the signal interrupted.
-        return;
-    }
-    if !may_matter(nr, errno) {
+    let nr = unsafe { regs.add(offset_of!(pt_regs, orig_rax)).cast::<u32>().read_volatile() };
+    if !may_matter(regs, nr, errno) {
         return;
     }
     let status: u32 = Object::current_task().load(global(&OFFSETS.task_status));
@@ -80,6 +78,26 @@ fn failed(ctx: &BtfTracePointContext, errno: u64) {
     if reports(policy, errno) && !answers(policy, errno, regs, abi) {
         wanted(regs, policy, nr, slot, errno_abi);
     }
+}
+
+/// Whether this error may be an event of a call of this number. The path of nearly all failures, so nothing is done twice.
+#[inline(always)]
+fn may_matter(regs: *const u8, nr: u32, errno: u64) -> bool {
+    if nr >= SYSCALL_SLOTS {
+        // Below zero it is no system call: after rt_sigreturn the registers are those of the code that the signal interrupted.
+        return nr.cast_signed() > 0;
+    }
+    // SAFETY: fields of the traced structure; the verifier checks them.
+    let load = |at: usize| unsafe { regs.add(at).cast::<u64>().read_volatile() };
+    // The instruction `syscall` leaves the address behind it in rcx, and 32-bit calls are made with others. The kernel asks
+    // the same of a way back (do_syscall_64 of arch/x86/entry).
+    let is_64 = load(offset_of!(pt_regs, rcx)) == load(offset_of!(pt_regs, rip));
+    let row = u64::from(if is_64 { nr } else { nr + SYSCALL_SLOTS });
+    const { assert!(size_of::<Asked>().is_power_of_two()) };
+    let byte = low_bits::<{ size_of::<Asked>() as u64 - 1 }>(row * ASKED_ROW as u64 + errno / 8);
+    // SAFETY: the index is within the table.
+    let bits = unsafe { (&raw const ASKED).cast::<u8>().add(byte as usize).read_volatile() };
+    errno < u64::from(ERRNO_BITS) && bits >> (errno % 8) & 1 != 0
 }
 
 /// Apart from the rest, so that what is no event has little to save and restore. The last argument is the error
