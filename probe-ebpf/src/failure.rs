@@ -63,14 +63,14 @@ impl<C: Caller> Failure<C> {
     #[inline(always)]
     pub fn report(&self, policy: &SyscallPolicy) {
         // One call for all that go alone: a verifier looks into a function once for each place that calls it.
-        if !self.silent_or_folded(policy) {
+        if !self.settled(policy) {
             self.send_alone(policy);
         }
     }
 
-    /// Whether nothing more is to be done: it says nothing, is sent, or is one more in a count.
+    /// Folds it, where that may be. True where nothing more is to be done: it says nothing, is sent, or is one more in a count.
     #[inline(always)]
-    fn silent_or_folded(&self, policy: &SyscallPolicy) -> bool {
+    fn settled(&self, policy: &SyscallPolicy) -> bool {
         let (bank, pages) = (control(&CONTROL.bank), control(&CONTROL.pages));
         let tgid = (self.pid_tgid >> 32) as u32;
         if policy.looks != 0 && self.errno == ENOENT {
@@ -173,12 +173,13 @@ impl<C: Caller> Failure<C> {
                     way.write_volatile(free as u64);
                     way.read_volatile() as usize & (FOLD_WAYS - 1)
                 };
-                match self.send(scratch, policy) {
-                    Fate::Sent => emit::count(self.kind, Fate::Sent),
+                let fate = self.send(scratch, policy);
+                remember(set_index * FOLD_WAYS as u32 + way as u32, key, scratch);
+                match fate {
+                    Fate::Sent => emit::count(self.kind, fate),
                     // SAFETY: a value of the map, and an index of its array.
                     Fate::Lost => unsafe { atomic::add(&raw mut (*set).counts[way], 1) },
                 }
-                remember(set_index * FOLD_WAYS as u32 + way as u32, key, scratch);
                 return true;
             }
         }

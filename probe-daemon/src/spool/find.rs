@@ -30,12 +30,13 @@ impl<'a> Finder<'a> {
         let totals = Totals::default();
         let mut finder = Finder { position, last: 0, totals, found: Found::default() };
         let mut segments = Vec::new();
-        for (index, (first, path)) in Segment::list(dir)?.into_iter().enumerate() {
+        for (first, path) in Segment::list(dir)? {
             // Only the newest stays open.
             if let Some(before) = segments.last_mut() {
                 Segment::close(before);
             }
-            segments.push(finder.segment(path, (index == 0).then_some(first))?);
+            let oldest = segments.is_empty().then_some(first);
+            segments.push(finder.segment(path, oldest)?);
         }
         let Finder { last, totals, mut found, .. } = finder;
         let acknowledged = &position.totals;

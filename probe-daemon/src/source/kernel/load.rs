@@ -5,7 +5,7 @@
 
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use probe_common::{
-    ASKED, ASKED_NOTHING, ASKED_SYMBOL, Asked, CONTROL, CONTROL_SYMBOL, Control, EXITS, EXITS_TOLD, FOLD,
+    ASKED, ASKED_NOTHING, ASKED_SYMBOL, CONTROL, CONTROL_SYMBOL, Control, EXITS, EXITS_TOLD, FOLD,
     FOLD_BANKS, FOLD_FIRST, OFFCPU_CONTROL, OFFCPU_CONTROL_SYMBOL, OFFSETS, OffcpuControl, Offsets,
     PAGE_WAYS, RUNNERS, TOLD,
 };
@@ -27,7 +27,7 @@ pub fn load(offsets: &Offsets, folding: Folding, side: Option<&mut Side>) -> Res
     let own = std::process::id();
     let mut control = Control { bank: 0, pages: folding.pages(), own, reserved: 0 };
     let mut offcpu = OffcpuControl { gate: i64::MAX, ..OffcpuControl::default() };
-    let mut asked: Asked = ASKED_NOTHING;
+    let mut asked = ASKED_NOTHING;
     let mut pinned = Vec::new();
     if let Some(side) = side {
         // The loader writes globals, whose maps other programs use already: nothing may change in them.

@@ -93,8 +93,7 @@ fn finish(probe: &mut FileDaemon, floods: &mut [Flood], lines: &mut Lines) -> Re
     let pids: Vec<i32> = floods.iter().map(Flood::pid).collect();
     wait::until("the end of the floods", wait::PATIENCE, || {
         lines.count(probe, &pids)?;
-        let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
-        Ok(ended.into_iter().all(|ended| ended).then_some(()))
+        Ok(Flood::all_ended(floods)?.then_some(()))
     })
 }
 

@@ -48,8 +48,7 @@ fn calls() -> u64 {
 fn settle(mut probe: FileDaemon, mut floods: Vec<Flood>) -> Result<(Told, Ledger)> {
     wait::until("the end of the floods", wait::PATIENCE, || {
         probe.events.poll()?;
-        let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
-        Ok(ended.into_iter().all(|ended| ended).then_some(()))
+        Ok(Flood::all_ended(&mut floods)?.then_some(()))
     })?;
     let (events, ledger) = probe.finish()?;
     let calls: u64 = floods.iter().map(Flood::calls).sum();

@@ -124,10 +124,7 @@ impl Succession {
 }
 
 fn wait_for_end(floods: &mut [Flood]) -> Result<()> {
-    until("the end of the floods", PATIENCE, || {
-        let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
-        Ok(ended.into_iter().all(|ended| ended).then_some(()))
-    })
+    until("the end of the floods", PATIENCE, || Ok(Flood::all_ended(floods)?.then_some(())))
 }
 
 fn calls_of(floods: &[Flood]) -> u64 {
@@ -144,9 +141,9 @@ fn calls_before_during_and_after_kills_are_told_or_counted_to_the_unit() -> Resu
     for _ in 0..3 {
         // A slow guest may have none left for the last of the daemons.
         until("records, or the end of the floods", PATIENCE, || {
-            let ended = floods.iter_mut().map(Flood::ended).collect::<Result<Vec<_>>>()?;
+            let ended = Flood::all_ended(&mut floods)?;
             let told = succession.told()?.last().is_some_and(|told| *told >= 100);
-            Ok((told || ended.into_iter().all(|ended| ended)).then_some(()))
+            Ok((told || ended).then_some(()))
         })?;
         daemon.crash()?;
         thread::sleep(Duration::from_millis(200));
