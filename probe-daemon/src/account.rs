@@ -127,7 +127,7 @@ impl Account {
     /// What daemons before have told of losses that this one still sees in the kernel's counts.
     pub fn told(&self) -> Vec<Total> {
         let ring = self.before.map(|before| before.ledger.ring).unwrap_or_default();
-        let total = |(kind, count): (Kind, u64)| Total { hop: RING, of: Of::Family(kind.name()), count };
+        let total = |(kind, count): (Kind, u64)| Total { hop: RING, of: Of::family(kind.name()), count };
         Kind::ALL.into_iter().zip(ring).map(total).collect()
     }
 
@@ -142,7 +142,7 @@ impl Account {
             let count = u64::try_from(sink.owed(&ledger, taken)).unwrap_or_default();
             if count > 0 {
                 warn!(hop = RESTART, sink = sink.name, lost = count, "events lost");
-                losses.push(Loss { hop: RESTART, of: Of::Sink(sink.name), count, since, until });
+                losses.push(Loss { hop: RESTART, of: Of::sink(sink.name), count, since, until });
             }
             // One that is new is owed nothing of what was taken before.
             sink.begin(due(&ledger, taken));
@@ -159,7 +159,7 @@ impl Account {
             for (kind, (told, elsewhere)) in
                 Kind::ALL.into_iter().zip(entry.ring.iter_mut().zip(self.lost_elsewhere))
             {
-                *told = losses.told(RING, Of::Family(kind.name())).saturating_sub(elsewhere);
+                *told = losses.told(RING, Of::family(kind.name())).saturating_sub(elsewhere);
             }
             self.write_sinks(entry);
         });
@@ -215,9 +215,9 @@ impl Sink {
 
     fn write(&self, entry: &mut Entry) {
         let Some(reached) = entry.reached.get_mut(self.channel as usize) else { return };
-        // What Kafka's line has lost is told of by records of their own.
+        // What Kafka's line had and lost is told of by records of their own.
         let lost = match self.channel {
-            Channel::Kafka => self.meter.lost_delivery.get() + self.meter.lost_spool.get(),
+            Channel::Kafka => self.meter.gone_from_line(),
             Channel::Logs | Channel::Stdout => 0,
         };
         let sequence = self.newest.max(self.meter.newest());

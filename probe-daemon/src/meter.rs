@@ -12,7 +12,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,7 +20,7 @@ use std::{
 use probe_common::{Counters, Kind};
 use tracing::info;
 
-use crate::losses::{Of, RING, Total};
+use crate::losses::{Again, DELIVERY, Loss, Of, RING, SPOOL, Total};
 
 /// One running total.
 #[derive(Debug, Default)]
@@ -104,6 +104,12 @@ pub struct SinkMeter {
     /// Events of which nobody needs to tell this sink any more: its records do, those among them that say what was lost, or
     /// its filter leaves them out.
     pub reached: Count,
+    /// Losses that records told of which the sink did not get.
+    again: Mutex<Again>,
+    /// Events of such losses whose records were in Kafka's line, and count as reached.
+    told_in_line: Count,
+    /// Events of records that Kafka's line has in memory only, though they count as reached: a kill loses them.
+    at_risk: AtomicU64,
     /// The number of the last record that the sink has.
     newest: AtomicU64,
     keeper: Keeper,
@@ -124,6 +130,33 @@ impl SinkMeter {
     pub fn delivered(&self, records: u64, events: u64) {
         self.delivered.add(records);
         self.delivered_events.add(events);
+    }
+
+    /// The record of this loss is lost as well: it is to be told again.
+    pub fn tell_again(&self, loss: &Loss) {
+        self.again().add(loss, self.name, self.delivered.get());
+    }
+
+    /// The same for a record that was in Kafka's line.
+    pub fn tell_again_from_line(&self, loss: &Loss) {
+        self.told_in_line.add(loss.count);
+        self.tell_again(loss);
+    }
+
+    /// Events that Kafka's line had taken in, as records or as told of by them, and that it has lost, or will have where the
+    /// daemon is killed now.
+    pub fn gone_from_line(&self) -> u64 {
+        let lost = self.lost_delivery.get() + self.lost_spool.get() + self.told_in_line.get();
+        lost + self.at_risk.load(Ordering::Relaxed)
+    }
+
+    /// Says how many events a kill would cost now; true where that is news.
+    pub fn risk(&self, events: u64) -> bool {
+        self.at_risk.swap(events, Ordering::Relaxed) != events
+    }
+
+    fn again(&self) -> MutexGuard<'_, Again> {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that the sink's records tell of so many more events, and which record is the last; the account is kept.
@@ -175,14 +208,24 @@ impl Meter {
         let total = |hop, of, count| Total { hop, of, count };
         let ring = Kind::ALL.into_iter().zip(kernel);
         let mut losses: Vec<_> =
-            ring.map(|(kind, counters)| total(RING, Of::Family(kind.name()), counters.lost)).collect();
-        losses.push(total("pipeline", Of::All, self.lost_pipeline.get() + self.malformed.get()));
+            ring.map(|(kind, counters)| total(RING, Of::family(kind.name()), counters.lost)).collect();
+        losses.push(total("pipeline", Of::ALL, self.lost_pipeline.get() + self.malformed.get()));
         for sink in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            losses.push(total("queue", Of::Sink(sink.name), sink.lost_queue.get()));
-            losses.push(total("delivery", Of::Sink(sink.name), sink.lost_delivery.get()));
-            losses.push(total("spool", Of::Sink(sink.name), sink.lost_spool.get()));
+            losses.push(total("queue", Of::sink(sink.name), sink.lost_queue.get()));
+            losses.push(total(DELIVERY, Of::sink(sink.name), sink.lost_delivery.get()));
+            losses.push(total(SPOOL, Of::sink(sink.name), sink.lost_spool.get()));
         }
         losses
+    }
+
+    /// Losses that sinks are to be told of again, once: of those that have got other records since, or of all.
+    pub fn again(&self, all: bool) -> Vec<Loss> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |sink: &Arc<SinkMeter>| {
+            let mut again = sink.again();
+            if all { again.all() } else { again.due(sink.delivered.get()) }
+        };
+        sinks.iter().flat_map(of).collect()
     }
 
     /// Whether every sink has said of every event what became of it.

@@ -87,17 +87,17 @@ pub struct Route {
 
 impl Route {
     /// Encodes a record and offers it to all queues. `occurrences`: the events that it stands for.
-    pub fn offer(&mut self, record: &LogRecord<'_>, occurrences: u64, loss: Option<&Loss>) {
+    pub fn offer(&mut self, record: &LogRecord<'_>, occurrences: u64, loss: Option<&Arc<Loss>>) {
         match self.encoder.encode(record) {
             Ok(bytes) => {
                 let said = &record.said;
                 let mark = Mark { event_id: said.event_id, told: TOLD.hash_one(said) };
                 let (event_name, form) = (said.event_name.into(), Cow::Borrowed(self.form));
                 let sequence = record.sequence;
-                let record = Encoded { bytes, event_name, mark, form, occurrences, sequence, told: 0 };
+                let record = Encoded { bytes, event_name, mark, form, occurrences, sequence, loss: None };
                 for queue in &self.queues {
-                    let told = loss.map_or(0, |loss| loss.accounts_for(queue.sink()));
-                    queue.offer(Encoded { told, ..record.clone() });
+                    let loss = loss.filter(|loss| loss.accounts_for(queue.sink()) > 0).cloned();
+                    queue.offer(Encoded { loss, ..record.clone() });
                 }
             }
             Err(error) => {
@@ -168,7 +168,7 @@ impl Pipeline {
             name_frames(&mut ready, &mut symbols);
             self.publish(&ready, &mut ids, &mut context);
             if swept {
-                self.tell_losses(&mut ids, &mut context);
+                self.tell_losses(false, &mut ids, &mut context);
             }
             // What the sinks were woken for may wait on this very thread.
             task::yield_now().await;
@@ -181,19 +181,18 @@ impl Pipeline {
         while !self.meter.settled() && time::Instant::now() < end {
             time::sleep(SETTLING_PAUSE).await;
         }
-        self.tell_losses(&mut ids, &mut context);
+        self.tell_losses(true, &mut ids, &mut context);
         let stopped = Notice::Stopped(Arc::clone(&self.config_hash), self.meter.totals());
         self.tell([stopped].into_iter(), &mut ids, &mut context);
         (self.state, self.losses)
     }
 
-    /// Tells of losses that nobody was told of yet. It waits for the next time where a sink has no room: it would be the
-    /// only one not to know.
-    fn tell_losses(&mut self, ids: &mut Generator, context: &mut Context) {
-        if self.routes.iter().flat_map(|route| &route.queues).all(Queue::has_room) {
-            let due = self.losses.due(self.meter.losses(), wall_now());
-            self.tell(due.into_iter().map(Notice::Lost), ids, context);
-        }
+    /// Tells of losses that nobody was told of yet, and again of those whose records did not get to a sink that gets records
+    /// now; `all`: whether it does or not.
+    fn tell_losses(&mut self, all: bool, ids: &mut Generator, context: &mut Context) {
+        let mut due = self.losses.due(self.meter.losses(), wall_now());
+        due.extend(self.meter.again(all));
+        self.tell(due.into_iter().map(Notice::Lost), ids, context);
     }
 
     /// Makes records of what the daemon has to tell of itself.
@@ -237,10 +236,11 @@ impl Pipeline {
             let id = id.unwrap_or_else(|| next(ids));
             let record = LogRecord::new(folded, background, Stamp { id, sequence, observed, clock });
             let loss = match &folded.seen.event {
-                Event::Probe(Probe { notice: Notice::Lost(loss), .. }) => Some(loss),
+                Event::Probe(Probe { notice: Notice::Lost(loss), .. }) => Some(Arc::new(loss.clone())),
                 _ => None,
             };
-            self.routes.iter_mut().for_each(|route| route.offer(&record, folded.occurrences, loss));
+            let offer = |route: &mut Route| route.offer(&record, folded.occurrences, loss.as_ref());
+            self.routes.iter_mut().for_each(offer);
         }
     }
 }

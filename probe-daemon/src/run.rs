@@ -262,7 +262,11 @@ pub async fn run(
     }
     match pipeline {
         // What the sinks lost at the end is for the next daemon to tell.
-        Ok((state, mut losses)) => state.close(&losses.due(meter.losses(), wall_now())),
+        Ok((state, mut losses)) => {
+            let mut untold = losses.due(meter.losses(), wall_now());
+            untold.extend(meter.again(true));
+            state.close(&untold);
+        }
         Err(error) => warn!(task = "pipeline", %error, "a task ended early; the ledger may not add up"),
     }
     // Only now, so that a daemon that is killed while it stops leaves its account.

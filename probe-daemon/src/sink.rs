@@ -18,7 +18,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::{encode::Form, filter::Filter, meter::SinkMeter};
+use crate::{encode::Form, filter::Filter, losses::Loss, meter::SinkMeter};
 
 pub mod file;
 pub mod kafka;
@@ -48,11 +48,21 @@ pub struct Encoded {
     pub occurrences: u64,
     /// Its number in the host's stream; 0 where it has none.
     pub sequence: u64,
-    /// Events of which it says to its sink that they are lost.
-    pub told: u64,
+    /// The loss that it tells its sink of.
+    pub loss: Option<Arc<Loss>>,
 }
 
 impl Encoded {
+    /// Events of which it says to its sink that they are lost.
+    fn told(&self) -> u64 {
+        self.loss.as_ref().map_or(0, |loss| loss.count)
+    }
+
+    /// Events of which nobody needs to tell its sink where it is there.
+    pub fn accounts_for(&self) -> u64 {
+        self.occurrences + self.told()
+    }
+
     /// Bytes of memory that it takes.
     fn size(&self) -> usize {
         size_of::<Self>() + self.bytes.len()
@@ -176,19 +186,21 @@ impl Queue {
         }
     }
 
-    /// Gives the record to the sink, or counts it as lost when the queue is full. Never waits.
+    /// Gives the record to the sink, or counts it as lost when the queue is full. What it tells of losses is to be told again
+    /// then. Never waits.
     pub fn offer(&self, record: Encoded) {
         if self.filter.as_ref().is_some_and(|filter| !filter.borrow().passes(record.mark.event_id)) {
-            self.meter.reached.add(record.occurrences + record.told);
+            self.meter.reached.add(record.accounts_for());
             return self.meter.filtered.add(record.occurrences);
         }
-        let (size, occurrences) = (record.size(), record.occurrences);
+        let (size, occurrences, loss) = (record.size(), record.occurrences, record.loss.clone());
         // Only the pipeline adds, so nothing can come in between.
         let room = self.bytes.load(Ordering::Relaxed) + size <= QUEUE_BYTES;
         self.bytes.fetch_add(size, Ordering::Relaxed);
         if !room || self.records.try_send(record).is_err() {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             self.meter.lost_queue.add(occurrences);
+            loss.iter().for_each(|loss| self.meter.tell_again(loss));
         }
     }
 }
@@ -211,9 +223,16 @@ pub async fn drive(mut sink: impl Sink, mut records: Records) {
     sink.close().await;
 }
 
-/// Events that a batch stands for, or says to be lost.
-fn accounted(batch: &[Encoded]) -> u64 {
-    batch.iter().map(|record| record.occurrences + record.told).sum()
+/// Counts a batch as what the sink has for certain. `newest` is the number of its last record, where that can be found again.
+fn delivered(batch: &[Encoded], newest: u64, meter: &SinkMeter) {
+    meter.delivered(batch.len() as u64, occurrences(batch));
+    meter.reach(batch.iter().map(Encoded::accounts_for).sum(), newest);
+}
+
+/// Counts a batch as lost; what its records tell of losses is to be told again.
+fn lose(batch: &[Encoded], meter: &SinkMeter) {
+    meter.lost_delivery.add(occurrences(batch));
+    batch.iter().filter_map(|record| record.loss.as_ref()).for_each(|loss| meter.tell_again(loss));
 }
 
 /// Events that a batch stands for.

@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
 };
 
-pub use frame::{Entry, Totals};
+pub use frame::{Entry, Told, Totals};
 
 use frame::BLOCK;
 use position::Position;
@@ -39,26 +39,30 @@ const WORTH_EMPTYING: u64 = 64 << 10;
 /// Memory that is kept between two writes.
 const BUFFER: usize = 1 << 20;
 
-/// Records, and events that they stand for.
+/// Records, and the events of which they tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Records.
     pub records: u64,
-    /// Events.
+    /// Events that they stand for.
     pub events: u64,
+    /// Events that they say to be lost.
+    pub told: Told,
 }
 
 impl Tally {
     /// One more record.
-    pub fn add(&mut self, occurrences: u64) {
+    fn add(&mut self, entry: &Entry<'_>) {
         self.records += 1;
-        self.events += occurrences;
+        self.events += entry.occurrences;
+        self.told += entry.told;
     }
 
     /// One less.
-    fn remove(&mut self, occurrences: u64) {
+    fn remove(&mut self, entry: &Entry<'_>) {
         self.records = self.records.saturating_sub(1);
-        self.events = self.events.saturating_sub(occurrences);
+        self.events = self.events.saturating_sub(entry.occurrences);
+        self.told.count = self.told.count.saturating_sub(entry.told.count);
     }
 }
 
@@ -66,6 +70,7 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.records += other.records;
         self.events += other.events;
+        self.told += other.told;
     }
 }
 
@@ -92,8 +97,6 @@ pub struct Spool {
     position: Position,
     /// The totals of the last record.
     totals: Totals,
-    /// Lost since somebody asked.
-    lost: Tally,
     /// No record up to this number is on disk.
     gone: u64,
     buffer: Vec<u8>,
@@ -122,7 +125,6 @@ impl Spool {
             segments: segments.into(),
             position,
             totals: found.totals,
-            lost: Tally::default(),
             gone: 0,
             buffer: Vec::new(),
             _lock: lock,
@@ -155,13 +157,9 @@ impl Spool {
         number > self.gone && number <= self.last()
     }
 
-    /// What was lost since this was last asked: the oldest for want of room, or damaged since it was found.
-    pub fn take_lost(&mut self) -> Tally {
-        std::mem::take(&mut self.lost)
-    }
-
     /// Appends records, whose numbers are higher than all before, with one write. Where the bound is reached, the oldest
-    /// segments go. `known` records need not be read again; there may be none then that is to be read.
+    /// segments go that nobody has read, and `lose` hears of each at once. `known` records need not be read again; there may be
+    /// none then that is to be read.
     ///
     /// # Errors
     /// What the system says; none of the records is appended then.
@@ -169,6 +167,7 @@ impl Spool {
         &mut self,
         entries: impl IntoIterator<Item = Entry<'e>>,
         known: bool,
+        lose: impl FnMut(Tally),
     ) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
@@ -176,10 +175,10 @@ impl Spool {
         for entry in entries {
             first.get_or_insert(entry.number);
             (last, totals) = (entry.number, entry.totals);
-            tally.add(entry.occurrences);
+            tally.add(&entry);
             frame::write(&entry, &mut buffer);
         }
-        let written = first.map_or(Ok(()), |first| self.write(&buffer, first));
+        let written = first.map_or(Ok(()), |first| self.write(&buffer, first, lose));
         self.buffer = buffer;
         written?;
         if let Some(newest) = self.segments.back_mut().filter(|_| first.is_some()) {
@@ -197,10 +196,10 @@ impl Spool {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8], first: u64) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8], first: u64, mut lose: impl FnMut(Tally)) -> io::Result<()> {
         let size = bytes.len() as u64;
         while self.bytes() + size > self.max_bytes && self.segments.len() > 1 {
-            self.drop_oldest()?;
+            lose(self.drop_oldest()?);
         }
         let limit = (self.max_bytes / 8).min(SEGMENT);
         let full = |newest: &Segment| newest.bytes > BLOCK as u64 && newest.bytes + size > limit;
@@ -219,21 +218,36 @@ impl Spool {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Removes the oldest segment. Records in it that nobody has read are lost; those that somebody has are in memory.
-    fn drop_oldest(&mut self) -> io::Result<()> {
-        let Some(oldest) = self.segments.front() else { return Ok(()) };
-        fs::remove_file(&oldest.path)?;
-        self.gone = self.gone.max(oldest.last);
-        self.lost += oldest.unread;
-        self.segments.pop_front();
-        Ok(())
+    /// Removes the oldest segment that nobody has read, or the oldest of all; returns what is lost with it. Records that
+    /// somebody has read are in memory, and nobody knows whether they are under way: where they are still on disk, whoever
+    /// comes after a kill sends them again.
+    fn drop_oldest(&mut self) -> io::Result<Tally> {
+        let older = self.segments.len().saturating_sub(1);
+        let untouched = |segment: &Segment| segment.read_to == BLOCK as u64;
+        let index = self.segments.iter().take(older).position(untouched).unwrap_or(0);
+        let Some(oldest) = self.segments.get(index) else { return Ok(Tally::default()) };
+        let (path, last, lost, before) = (oldest.path.clone(), oldest.last, oldest.unread, oldest.before);
+        if index == 0 {
+            self.gone = self.gone.max(last);
+        } else if let Some(next) = self.segments.get_mut(index + 1) {
+            // What is missing in between is counted here, and not as damage when it is found.
+            next.follow(before)?;
+        }
+        fs::remove_file(path)?;
+        self.segments.remove(index);
+        Ok(lost)
     }
 
     /// Reads the next records, of so many bytes in all or one, and hands them over in order.
     ///
     /// # Errors
-    /// What the disk says of a segment; what was not read of it is lost.
-    pub fn read(&mut self, most: usize, mut take: impl FnMut(Entry<'_>)) -> io::Result<()> {
+    /// What the disk says of a segment; what was not read of it is lost, and `lose` hears of it.
+    pub fn read(
+        &mut self,
+        most: usize,
+        mut take: impl FnMut(Entry<'_>),
+        lose: impl FnOnce(Tally),
+    ) -> io::Result<()> {
         let Some(segment) = self.segments.iter_mut().find(|segment| segment.unread.records > 0) else {
             return Ok(());
         };
@@ -245,7 +259,7 @@ impl Spool {
                 if taken > 0 && taken + size > most {
                     break;
                 }
-                segment.unread.remove(entry.occurrences);
+                segment.unread.remove(&entry);
                 segment.read_to += size as u64;
                 taken += size;
                 take(entry);
@@ -254,7 +268,7 @@ impl Spool {
             Ok(true)
         });
         if !matches!(whole, Ok(true)) {
-            self.lost += std::mem::take(&mut segment.unread);
+            lose(std::mem::take(&mut segment.unread));
             segment.read_to = segment.bytes;
         }
         match whole? {

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn losses_are_handed_on_once() {
         let dir = dir("losses");
-        let loss = Loss { hop: "delivery", of: Of::Sink("kafka"), count: 7, since: 1, until: 2 };
+        let loss = Loss { hop: "delivery", of: Of::sink("kafka"), count: 7, since: 1, until: 2 };
         State::open(&dir, None).close(std::slice::from_ref(&loss));
         assert_eq!(State::open(&dir, None).untold, [Untold::from(&loss)]);
         assert_eq!(State::open(&dir, None).untold, []);

@@ -9,6 +9,7 @@ pub mod crash;
 pub mod cri;
 pub mod daemon;
 pub mod death;
+pub mod disk;
 pub mod follow;
 pub mod kafka;
 pub mod ledger;

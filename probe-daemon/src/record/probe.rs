@@ -3,7 +3,7 @@
 use super::{Attributes, Told};
 use crate::{
     event::{Notice, Probe},
-    losses::{Loss, Of},
+    losses::Loss,
 };
 
 /// `EventName` of the first record of a run.
@@ -27,9 +27,9 @@ pub fn say<'a>(event: &'a Probe, attributes: &mut Attributes<'a>) -> Told {
         Notice::Lost(loss) => {
             let Loss { hop, of, count, since, until } = loss;
             attributes.put("gala_gopher.lost.hop", *hop);
-            attributes.put("gala_gopher.lost.family", of.family());
-            if let Of::Sink(sink) = of {
-                attributes.put("gala_gopher.lost.sink", *sink);
+            attributes.put("gala_gopher.lost.family", of.family.unwrap_or("all"));
+            if let Some(sink) = of.sink {
+                attributes.put("gala_gopher.lost.sink", sink);
             }
             attributes.put("gala_gopher.lost.count", *count);
             attributes.put("gala_gopher.lost.since", since.to_string());
@@ -52,19 +52,20 @@ pub fn say<'a>(event: &'a Probe, attributes: &mut Attributes<'a>) -> Told {
 /// `lost 1200 syscall events in the ring buffer within 5.0 s`
 fn sentence(loss: &Loss) -> String {
     let Loss { hop, of, count, since, until } = loss;
-    let family = match of {
-        Of::Family(family) => format!("{family} "),
-        Of::All | Of::Sink(_) => String::new(),
-    };
-    let place = match (*hop, of) {
+    let family = of.family.map_or(String::new(), |family| format!("{family} "));
+    let place = match (*hop, of.sink) {
         ("ring", _) => "in the ring buffer".to_owned(),
         ("pipeline", _) => "on the way to the records".to_owned(),
         ("spool", _) => "in the spool".to_owned(),
         ("restart", _) => "at the end of the daemon before".to_owned(),
-        ("queue", Of::Sink(sink)) => format!("in the queue of {sink}"),
-        (hop, Of::Sink(sink)) => format!("in the {hop} to {sink}"),
+        ("queue", Some(sink)) => format!("in the queue of {sink}"),
+        (hop, Some(sink)) => format!("in the {hop} to {sink}"),
         (hop, _) => format!("at the hop {hop}"),
     };
     let seconds = until.saturating_sub(*since) as f64 / 1e9;
-    format!("lost {count} {family}events {place} within {seconds:.1} s")
+    let again = match (*hop, of.sink) {
+        ("ring" | "pipeline", Some(sink)) => format!("; {sink} did not get the record of it"),
+        _ => String::new(),
+    };
+    format!("lost {count} {family}events {place} within {seconds:.1} s{again}")
 }

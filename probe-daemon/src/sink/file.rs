@@ -51,15 +51,14 @@ impl FileSink {
             let path = self.log.path().display();
             match written {
                 Ok(()) => {
-                    self.meter.delivered(done.len() as u64, super::occurrences(done));
                     let newest = done.last().map_or(0, |record| record.sequence);
-                    self.meter.reach(super::accounted(done), newest);
+                    super::delivered(done, newest, &self.meter);
                     if std::mem::take(&mut self.failing) {
                         info!(%path, "the event file can be written again");
                     }
                 }
                 Err(error) => {
-                    self.meter.lost_delivery.add(super::occurrences(done));
+                    super::lose(done, &self.meter);
                     if !std::mem::replace(&mut self.failing, true) {
                         error!(%path, %error, "records are lost: the event file cannot be written");
                     }

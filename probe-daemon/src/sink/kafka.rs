@@ -303,7 +303,7 @@ impl Sink for KafkaSink {
                 return;
             }
             if self.deadline.passed() {
-                self.line.lose(batch.len() as u64, batch.iter().map(|record| record.occurrences).sum());
+                self.line.lose(batch.iter());
                 return;
             }
             self.idle(FULL_PAUSE).await;

@@ -30,12 +30,9 @@ impl Sink for StdoutSink {
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => {
-                self.meter.delivered(batch.len() as u64, super::occurrences(batch));
-                self.meter.reach(super::accounted(batch), 0);
-            }
+            Ok(()) => super::delivered(batch, 0, &self.meter),
             Err(error) => {
-                self.meter.lost_delivery.add(super::occurrences(batch));
+                super::lose(batch, &self.meter);
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(%error, "records are lost: standard output cannot be written");
                 }

@@ -51,18 +51,22 @@ impl<'a> Finder<'a> {
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
         let length = file.metadata()?.len();
         self.last = oldest.map_or(self.last, |first| first.saturating_sub(1));
+        let mut before = (self.last, self.totals);
         match segment::start(&file) {
-            Some(start) if oldest.is_some() => (self.last, self.totals) = start,
+            Some(start) if oldest.is_some() => {
+                before = start;
+                (self.last, self.totals) = start;
+            }
             Some((number, totals)) if number > self.last => {
                 self.account(number, totals);
                 // It is not to be counted again.
-                segment::write_start(&file, (self.last, self.totals))?;
+                segment::write_start(&file, before)?;
                 (self.last, self.totals) = (number, totals);
             }
-            Some(_) => {}
+            Some(start) => before = start,
             None => {
                 self.found.damaged_bytes += length.min(BLOCK as u64);
-                segment::write_start(&file, (self.last, self.totals))?;
+                segment::write_start(&file, before)?;
             }
         }
         let bytes = length.max(BLOCK as u64);
@@ -75,7 +79,7 @@ impl<'a> Finder<'a> {
                     (last, self.last, self.totals) = (entry.number, entry.number, entry.totals);
                     let waits = entry.number > self.position.number;
                     if waits {
-                        unread.add(entry.occurrences);
+                        unread.add(&entry);
                     }
                     frames.pass(size);
                     if !waits {
@@ -93,7 +97,7 @@ impl<'a> Finder<'a> {
         };
         self.found.waiting += unread;
         let file = Some(Arc::new(file));
-        Ok(Segment { path, last, bytes: end, read_to, unread, file, dirty: false })
+        Ok(Segment { path, before, last, bytes: end, read_to, unread, file, dirty: false })
     }
 
     /// Counts what is missing up to this record.

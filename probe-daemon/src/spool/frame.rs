@@ -1,9 +1,9 @@
 //! How a record lies in a segment. In: an [`Entry`]. Out: a frame of bytes, and back, or that the bytes are no frame.
 //!
-//! A frame is a head of fixed size, then event name, encoding, media type and document. Its checksum covers all but
-//! itself, so a frame is whole and as it was written, or it is damage.
+//! A frame is a head of fixed size, then event name, encoding, media type, what it says to be lost where it says so, and the
+//! document. Its checksum covers all but itself, so a frame is whole and as it was written, or it is damage.
 
-use std::mem::size_of;
+use std::{mem::size_of, ops::AddAssign};
 
 use zerocopy::{
     FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
@@ -17,6 +17,8 @@ pub struct Entry<'a> {
     pub number: u64,
     /// Events that it stands for.
     pub occurrences: u64,
+    /// What it says to be lost.
+    pub told: Told,
     /// What had been taken in with it.
     pub totals: Totals,
     /// The event's name.
@@ -27,6 +29,31 @@ pub struct Entry<'a> {
     pub content_type: &'a str,
     /// The document.
     pub document: &'a [u8],
+}
+
+/// Events that records say to be lost, and from when to when, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// How many; the times mean nothing where there is none.
+    pub count: u64,
+    /// From when on.
+    pub since: u64,
+    /// Up to when.
+    pub until: u64,
+}
+
+impl AddAssign for Told {
+    fn add_assign(&mut self, other: Self) {
+        *self = match (self.count, other.count) {
+            (_, 0) => *self,
+            (0, _) => other,
+            (own, others) => Self {
+                count: own + others,
+                since: self.since.min(other.since),
+                until: self.until.max(other.until),
+            },
+        };
+    }
 }
 
 /// Where the stream of records was when a record was taken in.
@@ -62,7 +89,8 @@ struct Head {
     event_name: U16,
     encoding: U16,
     content_type: U16,
-    reserved: U16,
+    /// Bytes of [`Told`]: three numbers, or none.
+    told: U16,
 }
 
 /// Bytes of a frame before its texts.
@@ -75,7 +103,10 @@ pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     let texts = [entry.event_name, entry.encoding, entry.content_type];
     let texts = texts.map(|text| u16::try_from(text.len()).map_or((0, ""), |length| (length, text)));
-    let length = texts.iter().map(|(_, text)| text.len()).sum::<usize>() + entry.document.len();
+    let Told { count, since, until } = entry.told;
+    let told = [count, since, until].map(U64::new);
+    let told: &[u8] = if count > 0 { told.as_bytes() } else { &[] };
+    let length = texts.iter().map(|(_, text)| text.len()).sum::<usize>() + told.len() + entry.document.len();
     let [event_name, encoding, content_type] = texts.map(|(length, _)| U16::new(length));
     let head = Head {
         crc: U32::ZERO,
@@ -88,10 +119,11 @@ pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
         event_name,
         encoding,
         content_type,
-        reserved: U16::ZERO,
+        told: U16::new(u16::try_from(told.len()).unwrap_or_default()),
     };
     out.extend_from_slice(head.as_bytes());
     texts.iter().for_each(|(_, text)| out.extend_from_slice(text.as_bytes()));
+    out.extend_from_slice(told);
     out.extend_from_slice(entry.document);
     let crc = crc32c::crc32c(&out[start + CRC..]);
     out[start..start + CRC].copy_from_slice(&crc.to_le_bytes());
@@ -109,17 +141,25 @@ pub fn read(bytes: &[u8]) -> Option<Entry<'_>> {
     if rest.len() != head.length.get() as usize || crc32c::crc32c(&bytes[CRC..]) != head.crc.get() {
         return None;
     }
-    let mut text = |length: U16| {
-        let (text, behind) = rest.split_at_checked(length.get().into())?;
+    let mut part = |length: U16| {
+        let (part, behind) = rest.split_at_checked(length.get().into())?;
         rest = behind;
-        std::str::from_utf8(text).ok()
+        Some(part)
     };
-    let (event_name, encoding) = (text(head.event_name)?, text(head.encoding)?);
-    let content_type = text(head.content_type)?;
+    let texts = [part(head.event_name)?, part(head.encoding)?, part(head.content_type)?];
+    let told = match part(head.told)? {
+        [] => Told::default(),
+        told => {
+            let [count, since, until] = <[U64; 3]>::read_from_bytes(told).ok()?.map(U64::get);
+            Told { count, since, until }
+        }
+    };
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let [event_name, encoding, content_type] = [text(texts[0])?, text(texts[1])?, text(texts[2])?];
     let totals =
         Totals { epoch: head.epoch.get(), reached: head.reached.get(), sequence: head.sequence.get() };
     let (number, occurrences) = (head.number.get(), head.occurrences.get());
-    Some(Entry { number, occurrences, totals, event_name, encoding, content_type, document: rest })
+    Some(Entry { number, occurrences, told, totals, event_name, encoding, content_type, document: rest })
 }
 
 /// Small blocks of fixed size with a checksum: the head of a segment, and the place up to which all is acknowledged.

@@ -23,6 +23,8 @@ const CHUNK: usize = 256 * 1024;
 pub struct Segment {
     /// The file.
     pub path: PathBuf,
+    /// The number and the totals of the last record before it, as it says at its start.
+    pub before: (u64, Totals),
     /// The number of its last record; of the last one before, where it has none.
     pub last: u64,
     /// Its length.
@@ -52,7 +54,7 @@ impl Segment {
         let bytes = BLOCK as u64;
         let (last, unread) = (before.0, Tally::default());
         let file = Some(Arc::new(file));
-        Ok(Self { path, last, bytes, read_to: bytes, unread, file, dirty: true })
+        Ok(Self { path, before, last, bytes, read_to: bytes, unread, file, dirty: true })
     }
 
     /// The files of a folder that are called as segments are, the oldest first, with the numbers in their names.
@@ -83,11 +85,19 @@ impl Segment {
         self.file = None;
     }
 
+    /// Says that this one was the last before it: those in between are gone.
+    pub fn follow(&mut self, before: (u64, Totals)) -> io::Result<()> {
+        write_start(&*self.open()?, before)?;
+        self.before = before;
+        Ok(())
+    }
+
     /// Takes all records out and says which totals hold now.
     pub fn empty(&mut self, totals: Totals) -> io::Result<()> {
         let file = self.open()?;
         // In this order, a daemon that is killed in between leaves records that are acknowledged.
         write_start(&file, (self.last, totals))?;
+        self.before = (self.last, totals);
         file.set_len(BLOCK as u64)?;
         self.bytes = BLOCK as u64;
         self.read_to = self.bytes;

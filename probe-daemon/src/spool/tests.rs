@@ -23,6 +23,7 @@ impl Owned {
         Entry {
             number: self.number,
             occurrences: 2,
+            told: told(self.number),
             totals: self.totals,
             event_name: "gala_gopher.syscall.failed",
             encoding: "json",
@@ -33,26 +34,42 @@ impl Owned {
 
     fn of(entry: &Entry<'_>) -> Self {
         assert_eq!(
-            (entry.event_name, entry.encoding, entry.content_type, entry.occurrences),
-            ("gala_gopher.syscall.failed", "json", "application/json", 2)
+            (entry.event_name, entry.encoding, entry.content_type, entry.occurrences, entry.told),
+            ("gala_gopher.syscall.failed", "json", "application/json", 2, told(entry.number))
         );
         Self { number: entry.number, totals: entry.totals, document: entry.document.to_vec() }
     }
+}
+
+/// What a record says to be lost: most say nothing.
+fn told(number: u64) -> Told {
+    let since = number * 10;
+    if number.is_multiple_of(7) { Told { count: number, since, until: since + 15 } } else { Told::default() }
+}
+
+/// So many records of [`Owned`], as far as they stand for events.
+fn tally(records: u64) -> Tally {
+    Tally { records, events: 2 * records, told: Told::default() }
 }
 
 fn open(dir: &TempDir, max: u64) -> (Spool, Found) {
     Spool::open(&dir.path().join("spool"), max).unwrap()
 }
 
+/// Nothing is to be lost.
+fn none(lost: Tally) {
+    assert_eq!(lost, Tally::default());
+}
+
 fn append(spool: &mut Spool, records: &[Owned], known: bool) {
-    spool.append(records.iter().map(Owned::entry), known).unwrap();
+    spool.append(records.iter().map(Owned::entry), known, none).unwrap();
 }
 
 /// Everything that is to be read, in portions.
 fn drain(spool: &mut Spool, most: usize) -> Vec<Owned> {
     let mut read = Vec::new();
     while spool.unread().records > 0 {
-        spool.read(most, |entry| read.push(Owned::of(&entry))).unwrap();
+        spool.read(most, |entry| read.push(Owned::of(&entry)), none).unwrap();
     }
     read
 }
@@ -75,7 +92,8 @@ fn what_is_appended_is_read_in_order_by_this_run_and_the_next() {
     assert_eq!(drain(&mut spool, 1000), records);
     drop(spool);
     let (mut spool, found) = open(&dir, 1 << 20);
-    assert_eq!((found.waiting, found.damaged_bytes), (Tally { records: 100, events: 200 }, 0));
+    assert_eq!((found.waiting, found.damaged_bytes), (Tally { told: found.waiting.told, ..tally(100) }, 0));
+    assert_eq!(found.waiting.told, Told { count: (7..=98).step_by(7).sum(), since: 70, until: 995 });
     assert_eq!((found.totals.reached(7), found.totals.reached(8), found.totals.sequence), (200, 0, 200));
     assert_eq!(drain(&mut spool, 1), records);
     // Nobody else may have it meanwhile.
@@ -107,19 +125,49 @@ fn what_is_acknowledged_is_gone_and_its_totals_stay() {
 }
 
 #[test]
-fn past_the_bound_the_oldest_go_and_are_counted_but_for_those_in_memory() {
+fn past_the_bound_the_oldest_go_that_nobody_has_read_and_are_counted_once() {
     let dir = TempDir::new().unwrap();
     let records = some(1..=4000, 1000);
     let (mut spool, _) = open(&dir, 1 << 20);
+    let mut lost = Tally::default();
     append(&mut spool, &records[..10], true);
-    records[10..].chunks(10).for_each(|batch| append(&mut spool, batch, false));
+    for batch in records[10..].chunks(10) {
+        spool.append(batch.iter().map(Owned::entry), false, |gone| lost += gone).unwrap();
+    }
     let size: u64 = segments(&dir).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert!(size <= 1 << 20, "{size}");
-    let lost = spool.take_lost();
+    // What is in memory, and the rest of its segment, is there for whoever comes after a kill.
+    assert!((1..=4000).all(|number| spool.has(number)));
     let read = drain(&mut spool, 10_000);
+    let missing = 3990 - read.len() as u64;
+    assert!(missing > 2000, "{missing}");
+    assert_eq!((lost.records, lost.events), (missing, 2 * missing));
+    let gap = read.windows(2).position(|pair| pair[1].number > pair[0].number + 1).unwrap();
+    let (before, after) = (read[gap].number, read[gap + 1].number);
+    assert_eq!((read[0].number, after - before - 1), (11, missing));
+    let last = (before + 1..after).filter(|number| told(*number).count > 0).max().unwrap();
+    let sum = (before + 1..after).map(|number| told(number).count).sum::<u64>();
+    assert_eq!((lost.told.count, lost.told.until), (sum, told(last).until));
+    drop(spool);
+    let (mut spool, found) = open(&dir, 1 << 20);
+    assert_eq!((found.damaged, found.damaged_bytes, found.totals.sequence), (Tally::default(), 0, 4100));
+    assert_eq!(drain(&mut spool, 10_000), [&records[..10], &read].concat());
+}
+
+#[test]
+fn where_all_is_in_memory_the_oldest_go_and_nothing_is_lost() {
+    let dir = TempDir::new().unwrap();
+    let records = some(1..=4000, 1000);
+    let (mut spool, _) = open(&dir, 1 << 20);
+    for batch in records.chunks(10) {
+        append(&mut spool, batch, true);
+    }
+    assert!(!spool.has(5) && spool.has(4000));
+    drop(spool);
+    let (mut spool, found) = open(&dir, 1 << 20);
+    let read = drain(&mut spool, 10_000);
+    assert_eq!((found.damaged, found.waiting.records), (Tally::default(), read.len() as u64));
     assert_eq!(read, records[4000 - read.len()..]);
-    assert_eq!((lost.records, lost.events), (3990 - read.len() as u64, 2 * lost.records));
-    assert!(!spool.has(5) && !spool.has(read[0].number - 1) && spool.has(read[0].number));
 }
 
 #[test]
@@ -130,15 +178,15 @@ fn a_segment_that_breaks_while_the_daemon_runs_is_counted_and_later_ones_are_rea
     records.chunks(10).for_each(|batch| append(&mut spool, batch, false));
     let oldest = File::options().write(true).open(&segments(&dir)[0]).unwrap();
     oldest.write_all_at(b"x", 5000).unwrap();
-    let mut read = Vec::new();
+    let (mut read, mut lost) = (Vec::new(), Tally::default());
     let broken = loop {
-        match spool.read(100_000, |entry| read.push(entry.number)) {
+        match spool.read(100_000, |entry| read.push(entry.number), |damaged| lost += damaged) {
             Err(error) => break error,
             Ok(()) => assert!(spool.unread().records > 0),
         }
     };
     assert!(broken.to_string().contains("is damaged"), "{broken}");
-    let lost = spool.take_lost().records;
+    let lost = lost.records;
     let rest = drain(&mut spool, 10_000);
     assert!(read.len() == 4 && lost > 50 && read.len() as u64 + lost + rest.len() as u64 == 500);
     assert_eq!(rest.last().map(|record| record.number), Some(500));
@@ -155,7 +203,7 @@ fn an_oldest_segment_without_its_start_is_counted_whole() {
         let (mut spool, found) = open(&dir, 1 << 20);
         let missing = 500 - found.waiting.records;
         assert!(missing > 50, "{found:?}");
-        assert_eq!(found.damaged, Tally { records: missing, events: 2 * missing }, "{left} bytes are left");
+        assert_eq!(found.damaged, tally(missing), "{left} bytes are left");
         assert_eq!(drain(&mut spool, 10_000)[0].number, missing + 1);
     }
 }
@@ -169,7 +217,7 @@ fn a_write_that_fails_appends_nothing_and_the_next_one_goes_on() {
     let newest = spool.segments.back_mut().unwrap();
     let good = newest.file.replace(Arc::new(File::open(&newest.path).unwrap()));
     let more = some(4..=6, 100);
-    assert!(spool.append(more.iter().map(Owned::entry), false).is_err());
+    assert!(spool.append(more.iter().map(Owned::entry), false, none).is_err());
     assert_eq!((spool.last(), spool.unread().records), (3, 3));
     spool.segments.back_mut().unwrap().file = good;
     append(&mut spool, &more, false);
@@ -265,7 +313,7 @@ proptest! {
         let edge = bytes.len() < intact.len() && edge;
         prop_assert!(found.damaged_bytes > 0 || bytes == intact || edge);
         if *path != held[held.len() - 1].0 {
-            prop_assert_eq!(found.damaged, Tally { records: missing, events: 2 * missing });
+            prop_assert_eq!(found.damaged, tally(missing));
         } else {
             prop_assert!(found.damaged.records <= missing);
         }

@@ -28,6 +28,8 @@ mod exit;
 mod exit_fold;
 #[path = "kernel/folding.rs"]
 mod folding;
+#[path = "kernel/full_disk.rs"]
+mod full_disk;
 #[path = "kernel/hostile.rs"]
 mod hostile;
 #[path = "kernel/i386.rs"]

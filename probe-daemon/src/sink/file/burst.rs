@@ -38,7 +38,7 @@ impl Burst {
     /// Takes a record that came at `now`, and puts out what is to be written.
     pub fn take(&mut self, mut record: Encoded, now: Instant, out: &mut Vec<Encoded>) {
         // Two that say the same of losses are of different losses.
-        if record.told == 0
+        if record.loss.is_none()
             && let Some(last) = &mut self.last
             && last.told == record.mark.told
             && now < last.written + self.window
@@ -91,7 +91,7 @@ mod tests {
             form: std::borrow::Cow::Borrowed(&FORM),
             occurrences,
             sequence: 0,
-            told: 0,
+            loss: None,
         }
     }
 

@@ -18,9 +18,10 @@ use super::{Encoded, store::Store};
 use crate::{
     config::{Config, SpoolMode},
     encode::Form,
+    losses::{DELIVERY, Loss, Of},
     meter::SinkMeter,
     sink::Mark,
-    spool::{Entry, Totals},
+    spool::{Entry, Told, Totals},
 };
 
 /// What a record takes in memory beside its document, twice.
@@ -78,12 +79,17 @@ impl Line {
         let totals = Totals { epoch, reached: before.reached(epoch), ..before };
         let kafka = &config.kafka;
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let mut max_bytes = whole(kafka.queue_buffering_max_kbytes.saturating_mul(1024));
+        if store.mode != SpoolMode::Off {
+            // What is in memory keeps its place on disk; there must be other records that can go.
+            max_bytes = max_bytes.min(whole(config.spool.max_bytes / 2));
+        }
         Self {
             window: VecDeque::new(),
             sent: 0,
             cost: 0,
             max_records: whole(kafka.queue_buffering_max_messages),
-            max_bytes: whole(kafka.queue_buffering_max_kbytes.saturating_mul(1024)),
+            max_bytes,
             newest: store.last(),
             totals,
             stored: store.last(),
@@ -187,14 +193,19 @@ impl Line {
         self.account();
     }
 
-    /// Says how far all is safe. Where each record is on disk before it is anything else, the spool itself says so.
+    /// Says how far all is safe. Where each record is on disk before it is anything else, the spool itself says so, but for
+    /// those whose place on disk others have needed.
     fn account(&mut self) {
         let by_spool = self.writes_always() && self.found.is_some();
         let stored = self.stored == self.newest;
         let safe = if stored { self.totals.reached } else { self.done.1.reached };
-        if !by_spool && safe > self.safe {
-            self.meter.reach(safe - self.safe, 0);
-            self.safe = safe;
+        let gone = |ticket: &&Ticket| ticket.number <= self.stored && !self.store.has(ticket.number);
+        let at_risk = self.window.iter().take_while(gone).filter(|ticket| !ticket.done);
+        let news = self.meter.risk(at_risk.map(|ticket| ticket.record.accounts_for()).sum());
+        let fresh = if by_spool { 0 } else { safe.saturating_sub(self.safe) };
+        if news || fresh > 0 {
+            self.meter.reach(fresh, 0);
+            self.safe += fresh;
         }
     }
 
@@ -278,8 +289,9 @@ impl Line {
     pub fn give_up(&mut self, number: u64) {
         if let Some(ticket) = self.get(number) {
             ticket.done = true;
-            let occurrences = ticket.record.occurrences;
+            let Encoded { occurrences, loss, .. } = ticket.record.clone();
             self.meter.lost_delivery.add(occurrences);
+            loss.iter().for_each(|loss| self.meter.tell_again_from_line(loss));
         }
         self.advance();
         self.meter.reach(0, 0);
@@ -339,29 +351,31 @@ impl Line {
         if self.store.ready(self.window.front().map(|ticket| ticket.number)) && unread.records == 0 {
             self.write_back();
         }
-        let (mut kept, mut lost) = (unread, crate::spool::Tally::default());
-        for ticket in self.window.iter().filter(|ticket| !ticket.done) {
-            let stored = ticket.number <= self.stored && self.store.has(ticket.number);
-            let tally = if stored { &mut kept } else { &mut lost };
-            tally.add(ticket.record.occurrences);
-        }
+        let left = self.window.iter().filter(|ticket| !ticket.done);
+        let stored = |ticket: &&Ticket| ticket.number <= self.stored && self.store.has(ticket.number);
+        let (stored, lost): (Vec<_>, Vec<_>) = left.partition(stored);
+        let (records, events) = tally(stored.into_iter().map(|ticket| &ticket.record));
+        let (records, events) = (unread.records + records, unread.events + events);
+        self.meter.risk(0);
+        self.lose(lost.into_iter().map(|ticket| &ticket.record));
         if self.done.0 > 0 {
             self.store.acknowledge(self.done.0, self.done.1);
         }
-        if kept.records > 0 {
+        if records > 0 {
             self.store.sync_now().await;
-            info!(records = kept.records, "records stay in the spool for the next start");
-            self.meter.kept.add(kept.events);
+            info!(records, "records stay in the spool for the next start");
+            self.meter.kept.add(events);
         }
-        self.lose(lost.records, lost.events);
     }
 
     /// Counts as lost what could not be delivered before the deadline.
-    pub fn lose(&self, records: u64, events: u64) {
+    pub fn lose<'e>(&self, lost: impl Iterator<Item = &'e Encoded> + Clone) {
+        let (records, events) = tally(lost.clone());
         if records > 0 {
             error!(records, "records are lost: Kafka did not acknowledge them in time");
             self.meter.lost_delivery.add(events);
         }
+        lost.filter_map(|record| record.loss.as_ref()).for_each(|loss| self.meter.tell_again(loss));
     }
 }
 
@@ -371,6 +385,7 @@ impl Ticket {
     }
 
     fn read(entry: &Entry<'_>) -> Self {
+        let Told { count, since, until } = entry.told;
         let record = Encoded {
             bytes: Bytes::copy_from_slice(entry.document),
             event_name: entry.event_name.to_owned().into(),
@@ -378,8 +393,7 @@ impl Ticket {
             form: Form::of(entry.encoding, entry.content_type),
             occurrences: entry.occurrences,
             sequence: entry.totals.sequence,
-            // Its totals have it already.
-            told: 0,
+            loss: (count > 0).then(|| Arc::new(Loss { hop: DELIVERY, of: Of::ALL, count, since, until })),
         };
         Self::new(entry.number, record, entry.totals)
     }
@@ -390,9 +404,11 @@ impl Ticket {
 }
 
 fn entry(number: u64, record: &Encoded, totals: Totals) -> Entry<'_> {
+    let told = |loss: &Arc<Loss>| Told { count: loss.count, since: loss.since, until: loss.until };
     Entry {
         number,
         occurrences: record.occurrences,
+        told: record.loss.as_ref().map(told).unwrap_or_default(),
         totals,
         event_name: &record.event_name,
         encoding: &record.form.name,
@@ -403,7 +419,12 @@ fn entry(number: u64, record: &Encoded, totals: Totals) -> Entry<'_> {
 
 /// The totals with one more record.
 fn totals(before: Totals, record: &Encoded) -> Totals {
-    Totals { reached: before.reached + record.occurrences + record.told, sequence: record.sequence, ..before }
+    Totals { reached: before.reached + record.accounts_for(), sequence: record.sequence, ..before }
+}
+
+/// So many records, and events that they stand for.
+fn tally<'e>(records: impl Iterator<Item = &'e Encoded>) -> (u64, u64) {
+    records.fold((0, 0), |(records, events), record| (records + 1, events + record.occurrences))
 }
 
 fn cost(record: &Encoded) -> usize {

@@ -15,8 +15,9 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::{Config, SpoolMode},
+    losses::{Loss, Of, SPOOL},
     meter::SinkMeter,
-    spool::{Entry, Spool, Tally, Totals},
+    spool::{Entry, Spool, Tally, Told, Totals},
 };
 
 /// Pause between two attempts to write to a disk that took nothing, and to open a spool.
@@ -36,8 +37,9 @@ pub(super) struct Store {
     spool: Option<Spool>,
     /// When the disk is tried again, while it takes nothing.
     retry: Option<Instant>,
-    /// When it was last said that it takes nothing; none where all is well.
+    /// When it was last said that it takes nothing, and whether nothing else was said since.
     said: Option<Instant>,
+    failing: bool,
     /// It was said that the oldest records go.
     full: bool,
     syncing: Option<JoinHandle<io::Result<()>>>,
@@ -56,6 +58,7 @@ impl Store {
             spool: None,
             retry: None,
             said: None,
+            failing: false,
             full: false,
             syncing: None,
             synced: Instant::now(),
@@ -91,7 +94,7 @@ impl Store {
                 "the spool in {path} was damaged, as by a kill or a loss of power; what is whole is sent"
             );
         }
-        let Tally { records, events } = found.waiting;
+        let Tally { records, events, .. } = found.waiting;
         if records > 0 {
             info!(
                 records,
@@ -122,11 +125,22 @@ impl Store {
     /// Writes records; false where the disk does not take them.
     pub fn append<'e>(&mut self, entries: impl Iterator<Item = Entry<'e>>, known: bool) -> bool {
         let Some(spool) = &mut self.spool else { return false };
-        match spool.append(entries, known) {
+        let mut some = false;
+        let lose = |lost: Tally| {
+            some |= lost.records > 0;
+            lose(lost, &self.meter);
+        };
+        match spool.append(entries, known, lose) {
             Ok(()) => self.well(),
             Err(error) => self.trouble(&error, RETRY),
         }
-        self.account();
+        if some && !std::mem::replace(&mut self.full, true) {
+            error!(
+                max_bytes = self.max_bytes,
+                "records are lost: the spool in {} is full, and the oldest go; raise spool.max_bytes",
+                self.dir.display()
+            );
+        }
         self.retry.is_none()
     }
 
@@ -138,10 +152,9 @@ impl Store {
     /// Reads so many bytes of it.
     pub fn read(&mut self, most: usize, take: impl FnMut(Entry<'_>)) {
         let Some(spool) = &mut self.spool else { return };
-        if let Err(error) = spool.read(most, take) {
+        if let Err(error) = spool.read(most, take, |lost| lose(lost, &self.meter)) {
             error!(%error, "records are lost: a part of the spool cannot be read");
         }
-        self.account();
     }
 
     /// Notes that all up to this number is done with.
@@ -200,28 +213,11 @@ impl Store {
         }
     }
 
-    /// Counts what the spool has lost.
-    fn account(&mut self) {
-        let Some(spool) = &mut self.spool else { return };
-        let lost = spool.take_lost();
-        if lost.records == 0 {
-            return;
-        }
-        self.meter.lost_spool.add(lost.events);
-        self.meter.reach(0, 0);
-        if !std::mem::replace(&mut self.full, true) {
-            error!(
-                max_bytes = self.max_bytes,
-                "records are lost: the spool in {} is full, and the oldest go; raise spool.max_bytes",
-                self.dir.display()
-            );
-        }
-    }
-
     fn trouble(&mut self, error: &io::Error, pause: Duration) {
         self.retry = Some(Instant::now() + pause);
         if self.said.is_none_or(|when| when.elapsed() >= SAY_AGAIN) {
             self.said = Some(Instant::now());
+            self.failing = true;
             error!(
                 %error,
                 "the spool in {} cannot be written: records wait in memory, what finds no room there is lost, and a \
@@ -233,8 +229,18 @@ impl Store {
 
     fn well(&mut self) {
         self.retry = None;
-        if self.said.take().is_some() {
+        if std::mem::take(&mut self.failing) {
             info!("the spool in {} is written again", self.dir.display());
         }
     }
+}
+
+/// Counts what the spool has lost; what its records told of losses is to be told again.
+fn lose(lost: Tally, meter: &SinkMeter) {
+    let Told { count, since, until } = lost.told;
+    meter.lost_spool.add(lost.events);
+    if count > 0 {
+        meter.tell_again_from_line(&Loss { hop: SPOOL, of: Of::ALL, count, since, until });
+    }
+    meter.reach(0, 0);
 }

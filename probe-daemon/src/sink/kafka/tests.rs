@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     config::SpoolMode,
     encode::json,
+    losses::{Loss, Of},
     meter::Meter,
     sink::{self, Mark},
 };
@@ -39,7 +40,7 @@ fn record(number: u64, size: usize) -> Encoded {
         form,
         occurrences: 1,
         sequence: number,
-        told: 0,
+        loss: None,
     }
 }
 
@@ -113,6 +114,61 @@ fn what_is_refused_alone_and_cannot_be_cut_is_lost_and_counted() {
     assert!(sink.settle(&back(&[2], Code::MessageSizeTooLarge), Batching::Alone));
     assert_eq!(waiting(&mut sink), [3]);
     assert_eq!(meter.lost_delivery.get(), 2);
+}
+
+/// A record that says so many events to be lost.
+fn loss(number: u64, count: u64) -> Encoded {
+    let loss = Loss { hop: "ring", of: Of::family("oom"), count, since: number, until: number + 1 };
+    Encoded { occurrences: 0, loss: Some(Arc::new(loss)), ..record(number, 1) }
+}
+
+#[test]
+fn a_loss_whose_record_is_refused_is_told_again() {
+    let meters = Meter::default();
+    let meter = meters.sink("kafka");
+    let mut sink = sink(&config("127.0.0.1:1".to_owned()), &meter);
+    sink.line.admit(&mut [loss(1, 30), record(2, 1), loss(3, 12)].into());
+    (0..3).for_each(|_| sink.line.sent());
+    sink.settle(&back(&[1, 3], Code::InvalidRecord), Batching::Alone);
+    assert_eq!((meter.lost_delivery.get(), meter.gone_from_line()), (0, 42));
+    assert_eq!(meters.again(false), [], "nothing arrives");
+    sink.line.acknowledge(&[2]);
+    let of = Of { family: Some("oom"), sink: Some("kafka") };
+    assert_eq!(meters.again(false), [Loss { hop: "ring", of, count: 42, since: 1, until: 4 }]);
+    assert_eq!(meters.again(true), []);
+}
+
+#[test]
+fn losses_whose_records_are_among_the_oldest_of_a_full_spool_are_told_again() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut config = config("127.0.0.1:1".to_owned());
+    (config.spool.mode, config.spool.dir) = (SpoolMode::Always, Some(dir.path().join("spool")));
+    (config.spool.max_bytes, config.kafka.queue_buffering_max_kbytes) = (1 << 20, 64);
+    let meters = Meter::default();
+    let meter = meters.sink("kafka");
+    let mut sink = sink(&config, &meter);
+    let offered = 4000;
+    for number in 1..=offered {
+        let record = if number % 10 == 0 { loss(number, 3) } else { record(number, 1000) };
+        sink.line.admit(&mut [record].into());
+    }
+    let lost = meter.lost_spool.get();
+    assert!(lost > 2000, "{lost}");
+    let again = meters.again(true);
+    let [Loss { hop: "spool", of, count, .. }] = again[..] else { panic!("{again:?}") };
+    assert_eq!((of, meter.gone_from_line()), (Of::sink("kafka"), lost + count));
+    // The others come to their turn, and nothing of what is in memory has gone.
+    let (mut events, mut told) = (0, 0);
+    while !sink.line.is_empty() {
+        sink.line.refill();
+        let Some(ticket) = sink.line.next() else { break };
+        let number = ticket.number;
+        events += ticket.record.occurrences;
+        told += ticket.record.accounts_for() - ticket.record.occurrences;
+        sink.line.sent();
+        sink.line.acknowledge(&[number]);
+    }
+    assert_eq!((events + lost, told + count), (offered / 10 * 9, offered / 10 * 3));
 }
 
 /// Everything in the topic, in order.

@@ -44,7 +44,7 @@ fn records(texts: &[&str]) -> Vec<Encoded> {
         form: std::borrow::Cow::Borrowed(&FORM),
         occurrences: 1,
         sequence: 0,
-        told: 0,
+        loss: None,
     };
     texts.iter().map(record).collect()
 }
