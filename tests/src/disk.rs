@@ -45,7 +45,10 @@ impl Disk {
 
     /// Gives all of that back.
     pub fn give_back(&self) -> Result<()> {
-        Ok(fs::remove_file(self.room())?)
+        match fs::remove_file(self.room()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed?),
+        }
     }
 
     fn room(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::record::Record;
@@ -92,6 +92,8 @@ impl Follower {
 impl Followed {
     /// Takes whole lines only: what a killed daemon has left of one may be cut away, and another come in its place.
     fn lines(&mut self, take: &mut impl FnMut(&[u8])) -> Result<()> {
+        let (read, length) = (self.read, self.file.metadata()?.len());
+        ensure!(length >= read, "lines were taken back: {read} bytes were read of a file that has {length}");
         let mut buffer = vec![0; 1 << 18];
         loop {
             let count = self.file.read_at(&mut buffer, self.read)?;

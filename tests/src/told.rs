@@ -23,13 +23,20 @@ pub struct Told {
     pub lost: BTreeMap<String, u64>,
     /// Records of the daemon itself, which stand for no event, that may be missing as well.
     pub own: u64,
+    /// The number of the newest record, where each must be newer than all that were seen before.
+    newest: Option<u64>,
 }
 
 impl Told {
     /// Nothing yet.
     pub fn new(sink: &'static str) -> Self {
         let (seen, records, lost) = Default::default();
-        Self { sink, seen, records, occurrences: 0, strangers: 0, lost, own: 0 }
+        Self { sink, seen, records, occurrences: 0, strangers: 0, lost, own: 0, newest: None }
+    }
+
+    /// From here on each record must be newer than all before.
+    pub fn in_order(self) -> Self {
+        Self { newest: Some(0), ..self }
     }
 
     /// Takes what is new in a folder.
@@ -50,6 +57,10 @@ impl Told {
             return Ok(());
         }
         let sequence = number(line, "gala_gopher.sequence").context("no number")?;
+        if let Some(newest) = &mut self.newest {
+            ensure!(sequence > *newest, "number {sequence} comes after {newest}");
+            *newest = sequence;
+        }
         let starts = line.contains("\"EventName\":\"gala_gopher.probe.started\"");
         let other = self.records.insert(sequence, (id.to_owned(), starts));
         ensure!(other.is_none(), "number {sequence} is that of {id} and of {other:?}");

@@ -44,7 +44,7 @@ impl FileSink {
     }
 
     async fn write(&mut self, records: &[Encoded]) {
-        let mut rest = records;
+        let (mut rest, mut fails) = (records, false);
         while !rest.is_empty() {
             let (count, written) = self.log.append(rest).await;
             let (done, left) = rest.split_at_checked(count).unwrap_or((rest, &[]));
@@ -53,11 +53,9 @@ impl FileSink {
                 Ok(()) => {
                     let newest = done.last().map_or(0, |record| record.sequence);
                     super::delivered(done, newest, &self.meter);
-                    if std::mem::take(&mut self.failing) {
-                        info!(%path, "the event file can be written again");
-                    }
                 }
                 Err(error) => {
+                    fails = true;
                     super::lose(done, &self.meter);
                     if !std::mem::replace(&mut self.failing, true) {
                         error!(%path, %error, "records are lost: the event file cannot be written");
@@ -65,6 +63,9 @@ impl FileSink {
                 }
             }
             rest = left;
+        }
+        if !fails && !records.is_empty() && std::mem::take(&mut self.failing) {
+            info!(path = %self.log.path().display(), "the event file can be written again");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The whole path to a real Apache Kafka: in come failures made on purpose, out come the messages that
 //! Kafka's own Java client reads.
 
+#[path = "kafka/chaos.rs"]
+mod chaos;
 #[path = "kafka/faults.rs"]
 mod faults;
 #[path = "kafka/hosts.rs"]

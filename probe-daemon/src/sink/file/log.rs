@@ -60,7 +60,7 @@ pub struct EventLog {
     file: File,
     /// Device and inode of it.
     id: (u64, u64),
-    /// Where a write that failed began, if what it left could not be cut away.
+    /// Where the whole lines of a write that failed end, if what it left behind them could not be cut away.
     torn: Option<u64>,
     roll_fails: bool,
 }
@@ -82,7 +82,8 @@ impl EventLog {
     }
 
     /// Writes the lines of as many of these records as the current file has room for, at least one. Returns how many
-    /// that were, and how it went: all of them are there, or none.
+    /// that were, and how it went: all of them are there, or none. What a full disk has taken of them stays as far as lines are
+    /// whole, since somebody may have read them.
     pub async fn append(&mut self, records: &[Encoded]) -> (usize, io::Result<()>) {
         let (len, count) = match self.prepare(records).await {
             Ok(ready) => ready,
@@ -94,9 +95,13 @@ impl EventLog {
             failed => failed,
         };
         if written.is_err() {
-            // A full disk may have taken part of it: take it back, so that no line is torn.
-            self.torn = Some(len);
+            let end = self.file.metadata().await.map_or(len, |now| now.len());
+            let whole = fit(records.get(..count).unwrap_or(records), end.saturating_sub(len));
+            self.torn = Some(len + size(records.get(..whole).unwrap_or_default()));
             let _ = self.mend().await;
+            if whole > 0 {
+                return (whole, Ok(()));
+            }
         }
         (count, written)
     }
@@ -213,6 +218,11 @@ impl EventLog {
     pub async fn sync(&self) -> io::Result<()> {
         self.file.sync_all().await
     }
+}
+
+/// Bytes of the lines of these records.
+fn size(records: &[Encoded]) -> u64 {
+    records.iter().map(|record| record.bytes.len() as u64 + 1).sum()
 }
 
 /// How many of the records fit into so many bytes.

@@ -26,14 +26,17 @@ use tests::wait::{self, PATIENCE};
 use super::sent::Sent;
 
 /// A Kafka for all of these tests, and the way to it on which connections break.
-struct Shared {
-    kafka: Kafka,
-    proxy: Proxy,
+pub struct Shared {
+    /// The broker.
+    pub kafka: Kafka,
+    /// The way to it.
+    pub proxy: Proxy,
     guard: Guard,
 }
 
 impl Shared {
-    fn get() -> Result<MutexGuard<'static, Self>> {
+    /// It, for one test at a time, with nothing wrong with it.
+    pub fn get() -> Result<MutexGuard<'static, Self>> {
         static SHARED: OnceLock<Result<Mutex<Shared>, String>> = OnceLock::new();
         let shared =
             SHARED.get_or_init(|| Self::start().map(Mutex::new).map_err(|error| format!("{error:#}")));
