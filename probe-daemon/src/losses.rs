@@ -133,7 +133,7 @@ impl Losses {
             .map(|(&Total { hop, of, .. }, count)| Loss { hop, of, count, since: self.since, until: now })
             .collect();
         for Loss { hop, of, count, .. } in &losses {
-            warn!(hop, ?of, lost = count, "events lost");
+            warn!(hop, family = of.family, sink = of.sink, lost = count, "events lost");
         }
         // What was told stays told where a hop's counters could not be read.
         let told: Vec<u64> =

@@ -69,3 +69,30 @@ fn sentence(loss: &Loss) -> String {
     };
     format!("lost {count} {family}events {place} within {seconds:.1} s{again}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::losses::Of;
+
+    #[test]
+    fn a_loss_says_what_is_lost_where_and_who_was_not_told() {
+        let one = Of { family: Some("syscall"), sink: Some("logs") };
+        for (hop, of, text) in [
+            ("ring", Of::family("syscall"), "lost 12 syscall events in the ring buffer within 5.0 s"),
+            (
+                "ring",
+                one,
+                "lost 12 syscall events in the ring buffer within 5.0 s; logs did not get the record of it",
+            ),
+            ("pipeline", Of::ALL, "lost 12 events on the way to the records within 5.0 s"),
+            ("queue", Of::sink("kafka"), "lost 12 events in the queue of kafka within 5.0 s"),
+            ("delivery", Of::sink("logs"), "lost 12 events in the delivery to logs within 5.0 s"),
+            ("spool", Of::sink("kafka"), "lost 12 events in the spool within 5.0 s"),
+            ("restart", Of::sink("kafka"), "lost 12 events at the end of the daemon before within 5.0 s"),
+        ] {
+            let loss = Loss { hop, of, count: 12, since: 1, until: 5_000_000_001 };
+            assert_eq!(sentence(&loss), text);
+        }
+    }
+}
