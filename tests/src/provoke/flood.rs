@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use anyhow::Result;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::child::{self, Slot};
@@ -113,6 +114,17 @@ impl Flood {
     pub fn all_ended(floods: &mut [Self]) -> Result<bool> {
         let ended = floods.iter_mut().map(Self::ended).collect::<Result<Vec<_>>>()?;
         Ok(ended.into_iter().all(|ended| ended))
+    }
+
+    /// Has all of them stand still, go on or die, but for those that have made all their calls.
+    pub fn signal_all(floods: &[Self], signal: Signal) -> Result<()> {
+        for flood in floods {
+            match kill_process(flood.pid, signal) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Whether it has made all its calls.

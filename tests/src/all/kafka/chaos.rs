@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tests::daemon::{Daemon, file_config, open_dir};
 use tests::disk::Disk;
@@ -107,18 +106,6 @@ impl Run {
         Ok(())
     }
 
-    /// Has those who make calls stand still, or go on.
-    fn signal_floods(&self, signal: Signal) -> Result<()> {
-        for flood in &self.floods {
-            let pid = Pid::from_raw(flood.pid()).context("no process")?;
-            match kill_process(pid, signal) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
     fn end(&mut self, signal: Signal) -> Result<()> {
         self.daemon.signal(signal)?;
         wait::until("the end of the daemon", PATIENCE, || Ok((!self.daemon.alive()?).then_some(())))
@@ -163,10 +150,10 @@ impl Run {
             }
             // Between a clean stop and the next start nothing is captured.
             _ => {
-                self.signal_floods(Signal::STOP)?;
+                Flood::signal_all(&self.floods, Signal::STOP)?;
                 self.end(Signal::TERM)?;
                 self.restart()?;
-                self.signal_floods(Signal::CONT)?;
+                Flood::signal_all(&self.floods, Signal::CONT)?;
             }
         }
         Ok(())

@@ -5,9 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tests::daemon::{Daemon, file_config, open_dir};
 use tests::follow::Follower;
@@ -73,18 +72,6 @@ impl Line {
         })
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        for flood in &self.floods {
-            let pid = Pid::from_raw(flood.pid()).context("no process")?;
-            match kill_process(pid, signal) {
-                // It has made all its calls.
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for the end of the floods, stops the last daemon, and compares.
     fn finish(mut self, daemon: Daemon) -> Result<Told> {
         until("the end of the floods", PATIENCE, || {
@@ -142,12 +129,12 @@ fn each_call_is_told_or_lost_where_a_daemon_is_killed_while_it_stops() -> Result
     line.flood(20, 20_000)?;
     line.hear()?;
     // What is captured from here on is a matter of chance, so nothing more is.
-    line.signal(Signal::STOP)?;
+    Flood::signal_all(&line.floods, Signal::STOP)?;
     daemon.signal(Signal::TERM)?;
     line.read_for(Duration::from_millis(60))?;
     daemon.crash()?;
     let daemon = line.start(&["event.fold_entries=16"])?;
-    line.signal(Signal::CONT)?;
+    Flood::signal_all(&line.floods, Signal::CONT)?;
     line.finish(daemon).map(drop)
 }
 
@@ -162,10 +149,10 @@ fn each_call_is_told_or_lost_where_a_kernel_side_is_replaced_in_between() -> Res
         line.hear()?;
         line.read_for(Duration::from_millis(time))?;
         // Between the end of one kernel side and the start of the other nothing is captured.
-        line.signal(Signal::STOP)?;
+        Flood::signal_all(&line.floods, Signal::STOP)?;
         daemon.crash()?;
         daemon = line.start(&keys)?;
-        line.signal(Signal::CONT)?;
+        Flood::signal_all(&line.floods, Signal::CONT)?;
     }
     line.finish(daemon).map(drop)
 }
