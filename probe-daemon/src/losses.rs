@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::spool::Told;
+
 /// What a hop has lost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loss {
@@ -35,6 +37,18 @@ impl Loss {
     /// Events that need no other record in this sink, since this loss tells it of them.
     pub fn accounts_for(&self, sink: &str) -> u64 {
         if self.of.sink.is_none_or(|own| own == sink) { self.count } else { 0 }
+    }
+
+    /// How many, and from when to when.
+    pub fn told(&self) -> Told {
+        let Self { count, since, until, .. } = *self;
+        Told { count, since, until }
+    }
+
+    /// So many events at this hop; none where nothing is lost.
+    pub fn of_told(hop: &'static str, of: Of, told: Told) -> Option<Self> {
+        let Told { count, since, until } = told;
+        (count > 0).then_some(Self { hop, of, count, since, until })
     }
 }
 
@@ -65,7 +79,7 @@ impl Of {
 /// Losses that a sink was to be told of by records that it did not get.
 #[derive(Debug, Default)]
 pub struct Again {
-    losses: Vec<Loss>,
+    losses: Vec<(&'static str, Of, Told)>,
     /// Records that the sink had when the last of them was lost.
     delivered: u64,
 }
@@ -75,12 +89,9 @@ impl Again {
     pub fn add(&mut self, loss: &Loss, sink: &'static str, delivered: u64) {
         self.delivered = delivered;
         let of = Of { sink: Some(sink), ..loss.of };
-        match self.losses.iter_mut().find(|known| (known.hop, known.of) == (loss.hop, of)) {
-            Some(known) => {
-                known.count += loss.count;
-                (known.since, known.until) = (known.since.min(loss.since), known.until.max(loss.until));
-            }
-            None => self.losses.push(Loss { of, ..loss.clone() }),
+        match self.losses.iter_mut().find(|(hop, known, _)| (*hop, *known) == (loss.hop, of)) {
+            Some((.., told)) => *told += loss.told(),
+            None => self.losses.push((loss.hop, of, loss.told())),
         }
     }
 
@@ -91,7 +102,8 @@ impl Again {
 
     /// Takes all out.
     pub fn all(&mut self) -> Vec<Loss> {
-        std::mem::take(&mut self.losses)
+        let losses = std::mem::take(&mut self.losses).into_iter();
+        losses.filter_map(|(hop, of, told)| Loss::of_told(hop, of, told)).collect()
     }
 }
 

@@ -20,7 +20,10 @@ use std::{
 use probe_common::{Counters, Kind};
 use tracing::info;
 
-use crate::losses::{Again, DELIVERY, Loss, Of, RING, SPOOL, Total};
+use crate::{
+    clock::wall_now,
+    losses::{Again, DELIVERY, Loss, Losses, Of, RING, SPOOL, Total},
+};
 
 /// One running total.
 #[derive(Debug, Default)]
@@ -216,6 +219,13 @@ impl Meter {
             losses.push(total(SPOOL, Of::sink(sink.name), sink.lost_spool.get()));
         }
         losses
+    }
+
+    /// What is to be told now: what has come since `losses` was last asked, and what [`Self::again`] has.
+    pub fn due(&self, losses: &mut Losses, all: bool) -> Vec<Loss> {
+        let mut due = losses.due(self.losses(), wall_now());
+        due.extend(self.again(all));
+        due
     }
 
     /// Losses that sinks are to be told of again, once: of those that have got other records since, or of all.

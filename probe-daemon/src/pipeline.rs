@@ -190,8 +190,7 @@ impl Pipeline {
     /// Tells of losses that nobody was told of yet, and again of those whose records did not get to a sink that gets records
     /// now; `all`: whether it does or not.
     fn tell_losses(&mut self, all: bool, ids: &mut Generator, context: &mut Context) {
-        let mut due = self.losses.due(self.meter.losses(), wall_now());
-        due.extend(self.meter.again(all));
+        let due = self.meter.due(&mut self.losses, all);
         self.tell(due.into_iter().map(Notice::Lost), ids, context);
     }
 

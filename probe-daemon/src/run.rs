@@ -262,11 +262,7 @@ pub async fn run(
     }
     match pipeline {
         // What the sinks lost at the end is for the next daemon to tell.
-        Ok((state, mut losses)) => {
-            let mut untold = losses.due(meter.losses(), wall_now());
-            untold.extend(meter.again(true));
-            state.close(&untold);
-        }
+        Ok((state, mut losses)) => state.close(&meter.due(&mut losses, true)),
         Err(error) => warn!(task = "pipeline", %error, "a task ended early; the ledger may not add up"),
     }
     // Only now, so that a daemon that is killed while it stops leaves its account.

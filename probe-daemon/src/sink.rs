@@ -53,14 +53,9 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Events of which it says to its sink that they are lost.
-    fn told(&self) -> u64 {
-        self.loss.as_ref().map_or(0, |loss| loss.count)
-    }
-
-    /// Events of which nobody needs to tell its sink where it is there.
+    /// Events of which nobody needs to tell its sink where it is there: those that it stands for or says to be lost.
     pub fn accounts_for(&self) -> u64 {
-        self.occurrences + self.told()
+        self.occurrences + self.loss.as_ref().map_or(0, |loss| loss.count)
     }
 
     /// Bytes of memory that it takes.
@@ -229,10 +224,12 @@ fn delivered(batch: &[Encoded], newest: u64, meter: &SinkMeter) {
     meter.reach(batch.iter().map(Encoded::accounts_for).sum(), newest);
 }
 
-/// Counts a batch as lost; what its records tell of losses is to be told again.
-fn lose(batch: &[Encoded], meter: &SinkMeter) {
-    meter.lost_delivery.add(occurrences(batch));
-    batch.iter().filter_map(|record| record.loss.as_ref()).for_each(|loss| meter.tell_again(loss));
+/// Counts records as lost; what they tell of losses is to be told again.
+fn lose<'e>(records: impl IntoIterator<Item = &'e Encoded>, meter: &SinkMeter) {
+    for record in records {
+        meter.lost_delivery.add(record.occurrences);
+        record.loss.iter().for_each(|loss| meter.tell_again(loss));
+    }
 }
 
 /// Events that a batch stands for.
@@ -240,9 +237,14 @@ fn occurrences(batch: &[Encoded]) -> u64 {
     batch.iter().map(|record| record.occurrences).sum()
 }
 
+/// Bytes of the batch as [`lines`].
+fn length(batch: &[Encoded]) -> usize {
+    batch.iter().map(|record| record.bytes.len() + 1).sum()
+}
+
 /// The batch as lines, each with its newline.
 fn lines(batch: &[Encoded]) -> Vec<u8> {
-    let mut lines = Vec::with_capacity(batch.iter().map(|record| record.bytes.len() + 1).sum());
+    let mut lines = Vec::with_capacity(length(batch));
     for record in batch {
         lines.extend_from_slice(&record.bytes);
         lines.push(b'\n');

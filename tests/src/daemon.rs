@@ -104,6 +104,11 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// The same, with single keys set on the command line, each as `KEY=VALUE`.
+    pub fn start_with(config: &Path, keys: &[&str]) -> Result<Self> {
+        Self::start(config, &keys.iter().flat_map(|key| ["--set", key]).collect::<Vec<_>>())
+    }
+
     /// Its process id.
     pub fn pid(&self) -> i32 {
         Pid::from_child(&self.process).as_raw_nonzero().get()
@@ -137,6 +142,12 @@ impl Daemon {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.process), signal)?)
+    }
+
+    /// Sends it a signal that ends it, and waits for that. Its log is still there.
+    pub fn end(&mut self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        wait::until("the end of the daemon", wait::PATIENCE, || Ok((!self.alive()?).then_some(())))
     }
 
     /// Kills it, as a crash would.
@@ -193,12 +204,11 @@ impl FileDaemon {
 
     /// The same, with single keys set on the command line, each as `KEY=VALUE`.
     pub fn start_with(more: &str, keys: &[&str]) -> Result<Self> {
-        let arguments: Vec<&str> = keys.iter().flat_map(|key| ["--set", key]).collect();
         let dir = open_dir()?;
         let events = dir.path().join("events");
         let config = dir.path().join("gala-gopher.conf");
         fs::write(&config, file_config(&events, more))?;
-        let daemon = Daemon::start(&config, &arguments)?;
+        let daemon = Daemon::start_with(&config, keys)?;
         Ok(Self { daemon, events: Follower::new(&events), dir })
     }
 

@@ -32,7 +32,7 @@ impl Sink for StdoutSink {
         match written {
             Ok(()) => super::delivered(batch, 0, &self.meter),
             Err(error) => {
-                super::lose(batch, &self.meter);
+                super::lose(&*batch, &self.meter);
                 if !std::mem::replace(&mut self.failing, true) {
                     error!(%error, "records are lost: standard output cannot be written");
                 }

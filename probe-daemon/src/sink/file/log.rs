@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::Encoded;
-use crate::config::Logs;
+use crate::{config::Logs, sink};
 
 /// The name of the file in `event_dir`.
 pub const FILE_NAME: &str = "gopher_event";
@@ -89,15 +89,16 @@ impl EventLog {
             Ok(ready) => ready,
             Err(error) => return (records.len(), Err(error)),
         };
-        let lines = super::super::lines(records.get(..count).unwrap_or(records));
+        let records = records.get(..count).unwrap_or(records);
+        let lines = sink::lines(records);
         let written = match self.file.write_all(&lines).await {
             Ok(()) => self.file.flush().await,
             failed => failed,
         };
         if written.is_err() {
             let end = self.file.metadata().await.map_or(len, |now| now.len());
-            let whole = fit(records.get(..count).unwrap_or(records), end.saturating_sub(len));
-            self.torn = Some(len + size(records.get(..whole).unwrap_or_default()));
+            let whole = fit(records, end.saturating_sub(len));
+            self.torn = Some(len + sink::length(records.get(..whole).unwrap_or_default()) as u64);
             let _ = self.mend().await;
             if whole > 0 {
                 return (whole, Ok(()));
@@ -218,11 +219,6 @@ impl EventLog {
     pub async fn sync(&self) -> io::Result<()> {
         self.file.sync_all().await
     }
-}
-
-/// Bytes of the lines of these records.
-fn size(records: &[Encoded]) -> u64 {
-    records.iter().map(|record| record.bytes.len() as u64 + 1).sum()
 }
 
 /// How many of the records fit into so many bytes.

@@ -20,8 +20,8 @@ use crate::{
     encode::Form,
     losses::{DELIVERY, Loss, Of},
     meter::SinkMeter,
-    sink::Mark,
-    spool::{Entry, Told, Totals},
+    sink::{self, Mark},
+    spool::{Entry, Totals},
 };
 
 /// What a record takes in memory beside its document, twice.
@@ -289,7 +289,7 @@ impl Line {
     pub fn give_up(&mut self, number: u64) {
         if let Some(ticket) = self.get(number) {
             ticket.done = true;
-            let Encoded { occurrences, loss, .. } = ticket.record.clone();
+            let (occurrences, loss) = (ticket.record.occurrences, ticket.record.loss.take());
             self.meter.lost_delivery.add(occurrences);
             loss.iter().for_each(|loss| self.meter.tell_again_from_line(loss));
         }
@@ -354,10 +354,10 @@ impl Line {
         let left = self.window.iter().filter(|ticket| !ticket.done);
         let stored = |ticket: &&Ticket| ticket.number <= self.stored && self.store.has(ticket.number);
         let (stored, lost): (Vec<_>, Vec<_>) = left.partition(stored);
-        let (records, events) = tally(stored.into_iter().map(|ticket| &ticket.record));
-        let (records, events) = (unread.records + records, unread.events + events);
+        let records = unread.records + stored.len() as u64;
+        let events = unread.events + stored.iter().map(|ticket| ticket.record.occurrences).sum::<u64>();
         self.meter.risk(0);
-        self.lose(lost.into_iter().map(|ticket| &ticket.record));
+        self.lose(lost.iter().map(|ticket| &ticket.record));
         if self.done.0 > 0 {
             self.store.acknowledge(self.done.0, self.done.1);
         }
@@ -369,13 +369,11 @@ impl Line {
     }
 
     /// Counts as lost what could not be delivered before the deadline.
-    pub fn lose<'e>(&self, lost: impl Iterator<Item = &'e Encoded> + Clone) {
-        let (records, events) = tally(lost.clone());
-        if records > 0 {
-            error!(records, "records are lost: Kafka did not acknowledge them in time");
-            self.meter.lost_delivery.add(events);
+    pub fn lose<'e>(&self, lost: impl ExactSizeIterator<Item = &'e Encoded>) {
+        if lost.len() > 0 {
+            error!(records = lost.len(), "records are lost: Kafka did not acknowledge them in time");
         }
-        lost.filter_map(|record| record.loss.as_ref()).for_each(|loss| self.meter.tell_again(loss));
+        sink::lose(lost, &self.meter);
     }
 }
 
@@ -385,7 +383,6 @@ impl Ticket {
     }
 
     fn read(entry: &Entry<'_>) -> Self {
-        let Told { count, since, until } = entry.told;
         let record = Encoded {
             bytes: Bytes::copy_from_slice(entry.document),
             event_name: entry.event_name.to_owned().into(),
@@ -393,7 +390,7 @@ impl Ticket {
             form: Form::of(entry.encoding, entry.content_type),
             occurrences: entry.occurrences,
             sequence: entry.totals.sequence,
-            loss: (count > 0).then(|| Arc::new(Loss { hop: DELIVERY, of: Of::ALL, count, since, until })),
+            loss: Loss::of_told(DELIVERY, Of::ALL, entry.told).map(Arc::new),
         };
         Self::new(entry.number, record, entry.totals)
     }
@@ -404,11 +401,10 @@ impl Ticket {
 }
 
 fn entry(number: u64, record: &Encoded, totals: Totals) -> Entry<'_> {
-    let told = |loss: &Arc<Loss>| Told { count: loss.count, since: loss.since, until: loss.until };
     Entry {
         number,
         occurrences: record.occurrences,
-        told: record.loss.as_ref().map(told).unwrap_or_default(),
+        told: record.loss.as_deref().map(Loss::told).unwrap_or_default(),
         totals,
         event_name: &record.event_name,
         encoding: &record.form.name,
@@ -420,11 +416,6 @@ fn entry(number: u64, record: &Encoded, totals: Totals) -> Entry<'_> {
 /// The totals with one more record.
 fn totals(before: Totals, record: &Encoded) -> Totals {
     Totals { reached: before.reached + record.accounts_for(), sequence: record.sequence, ..before }
-}
-
-/// So many records, and events that they stand for.
-fn tally<'e>(records: impl Iterator<Item = &'e Encoded>) -> (u64, u64) {
-    records.fold((0, 0), |(records, events), record| (records + 1, events + record.occurrences))
 }
 
 fn cost(record: &Encoded) -> usize {

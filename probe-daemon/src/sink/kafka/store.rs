@@ -17,7 +17,7 @@ use crate::{
     config::{Config, SpoolMode},
     losses::{Loss, Of, SPOOL},
     meter::SinkMeter,
-    spool::{Entry, Spool, Tally, Told, Totals},
+    spool::{Entry, Spool, Tally, Totals},
 };
 
 /// Pause between two attempts to write to a disk that took nothing, and to open a spool.
@@ -237,10 +237,9 @@ impl Store {
 
 /// Counts what the spool has lost; what its records told of losses is to be told again.
 fn lose(lost: Tally, meter: &SinkMeter) {
-    let Told { count, since, until } = lost.told;
     meter.lost_spool.add(lost.events);
-    if count > 0 {
-        meter.tell_again_from_line(&Loss { hop: SPOOL, of: Of::ALL, count, since, until });
+    if let Some(loss) = Loss::of_told(SPOOL, Of::ALL, lost.told) {
+        meter.tell_again_from_line(&loss);
     }
     meter.reach(0, 0);
 }

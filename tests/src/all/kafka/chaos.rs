@@ -44,7 +44,7 @@ struct Run {
     dir: TempDir,
     disk: Disk,
     config: PathBuf,
-    arguments: Vec<String>,
+    keys: Vec<String>,
     daemon: Daemon,
     floods: Vec<Flood>,
     follower: Follower,
@@ -70,24 +70,12 @@ impl Run {
             pins.setting(),
             "probes.event.interval=1".to_owned(),
         ];
-        let keys = NO_OTHERS.iter().chain(more).map(|key| (*key).to_owned()).chain(own);
-        let arguments: Vec<String> = keys.flat_map(|key| ["--set".to_owned(), key]).collect();
-        let daemon = start(&config, &arguments)?;
+        let keys: Vec<String> =
+            NO_OTHERS.iter().chain(more).map(|key| (*key).to_owned()).chain(own).collect();
+        let daemon = start(&config, &keys)?;
         let (follower, in_file) = (Follower::new(&events), Told::new("logs"));
         let (floods, in_topic) = (Vec::new(), Told::new("kafka").in_order());
-        Ok(Self {
-            dir,
-            disk,
-            config,
-            arguments,
-            daemon,
-            floods,
-            follower,
-            in_file,
-            reader,
-            in_topic,
-            _pins: pins,
-        })
+        Ok(Self { dir, disk, config, keys, daemon, floods, follower, in_file, reader, in_topic, _pins: pins })
     }
 
     fn poll(&mut self) -> Result<()> {
@@ -106,13 +94,8 @@ impl Run {
         Ok(())
     }
 
-    fn end(&mut self, signal: Signal) -> Result<()> {
-        self.daemon.signal(signal)?;
-        wait::until("the end of the daemon", PATIENCE, || Ok((!self.daemon.alive()?).then_some(())))
-    }
-
     fn restart(&mut self) -> Result<()> {
-        self.daemon = start(&self.config, &self.arguments)?;
+        self.daemon = start(&self.config, &self.keys)?;
         Ok(())
     }
 
@@ -134,7 +117,7 @@ impl Run {
             }
             8 => self.daemon.signal(Signal::HUP)?,
             9 | 10 => {
-                self.end(Signal::KILL)?;
+                self.daemon.end(Signal::KILL)?;
                 self.read_for(Duration::from_millis(chance.below(300)))?;
                 self.restart()?;
             }
@@ -151,7 +134,7 @@ impl Run {
             // Between a clean stop and the next start nothing is captured.
             _ => {
                 Flood::signal_all(&self.floods, Signal::STOP)?;
-                self.end(Signal::TERM)?;
+                self.daemon.end(Signal::TERM)?;
                 self.restart()?;
                 Flood::signal_all(&self.floods, Signal::CONT)?;
             }
@@ -174,7 +157,7 @@ impl Run {
             Ok(quiet.then_some(()))
         })?;
         let calls = self.floods.iter().map(Flood::calls).sum();
-        self.end(Signal::TERM)?;
+        self.daemon.end(Signal::TERM)?;
         let log = self.daemon.log();
         ensure!(log.contains("ledger"), "the daemon did not end in order");
         // What its stop was too short for, or a full disk has kept, the next one tells.
@@ -185,7 +168,7 @@ impl Run {
             Ok(told(&self).iter().all(|told| *told >= calls).then_some(()))
         });
         self.read_for(Duration::from_secs(1))?;
-        self.end(Signal::TERM)?;
+        self.daemon.end(Signal::TERM)?;
         self.poll()?;
         for told in [&mut self.in_file, &mut self.in_topic] {
             // Records of the daemon itself, among those that found no room.
@@ -198,8 +181,8 @@ impl Run {
     }
 }
 
-fn start(config: &Path, arguments: &[String]) -> Result<Daemon> {
-    Daemon::start(config, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+fn start(config: &Path, keys: &[String]) -> Result<Daemon> {
+    Daemon::start_with(config, &keys.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// A run of faults, with these settings and so many calls a millisecond.

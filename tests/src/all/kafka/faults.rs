@@ -344,10 +344,9 @@ fn kill_in_a_flood(
     let (pins, broker) = (pins.setting(), format!("kafka.kafka_broker={broker}"));
     let own = ["event.out_channel=[\"kafka\", \"logs\"]", &topic, &pins, &broker, "probes.event.interval=1"];
     let keys = [&NO_OTHERS[..], &own, more].concat();
-    let arguments: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
     let (mut follower, mut in_file, mut in_topic) =
         (Follower::new(&events), Told::new("logs"), Told::new("kafka"));
-    let mut daemon = Daemon::start(&config, &arguments)?;
+    let mut daemon = Daemon::start_with(&config, &keys)?;
     let mut floods =
         (0..2).map(|_| Flood::of(Pace::PerMillisecond(pace), calls, &ALONE)).collect::<Result<Vec<_>>>()?;
     let pids: Vec<i32> = floods.iter().map(Flood::pid).collect();
@@ -364,7 +363,7 @@ fn kill_in_a_flood(
         })?;
         sleep(Duration::from_millis(time * 379 % 1000));
         daemon.crash()?;
-        daemon = Daemon::start(&config, &arguments)?;
+        daemon = Daemon::start_with(&config, &keys)?;
     }
     shared.kafka.freeze(false)?;
     wait::until("the end of the floods", PATIENCE, || {

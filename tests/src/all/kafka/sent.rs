@@ -57,8 +57,7 @@ impl Sent {
 
     /// Kills the daemon.
     pub fn kill(&mut self) -> Result<()> {
-        self.daemon.signal(Signal::KILL)?;
-        wait::until("the end of the daemon", PATIENCE, || Ok((!self.daemon.alive()?).then_some(())))
+        self.daemon.end(Signal::KILL)
     }
 
     /// Starts the next one where the last one has ended.

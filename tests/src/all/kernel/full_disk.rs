@@ -118,8 +118,7 @@ fn said(log: &str) -> u64 {
 fn start(config: &Path, pins: &PinDir) -> Result<Daemon> {
     let pins = pins.setting();
     let keys = [&NO_OTHERS[..], &[&pins, "probes.event.interval=1", "event.fold=off"]].concat();
-    let arguments: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
-    Daemon::start(config, &arguments)
+    Daemon::start_with(config, &keys)
 }
 
 #[test]
@@ -135,8 +134,7 @@ fn losses_that_a_full_disk_kept_from_being_told_are_told_when_it_has_room() -> R
 fn losses_that_a_full_disk_kept_from_being_told_are_told_after_a_stop() -> Result<()> {
     let mut full = Full::new()?;
     full.wait_for_floods()?;
-    full.daemon.signal(Signal::TERM)?;
-    until("the end of the daemon", PATIENCE, || Ok((!full.daemon.alive()?).then_some(())))?;
+    full.daemon.end(Signal::TERM)?;
     full.disk.give_back()?;
     full.daemon = start(&full.config, &full.pins)?;
     let lost = full.finish()?.lost;
@@ -147,8 +145,7 @@ fn losses_that_a_full_disk_kept_from_being_told_are_told_after_a_stop() -> Resul
 #[test]
 fn losses_that_a_full_disk_kept_from_being_told_are_told_after_a_kill() -> Result<()> {
     let mut full = Full::new()?;
-    full.daemon.signal(Signal::KILL)?;
-    until("the end of the daemon", PATIENCE, || Ok((!full.daemon.alive()?).then_some(())))?;
+    full.daemon.end(Signal::KILL)?;
     full.daemon = start(&full.config, &full.pins)?;
     full.free()?;
     let lost = full.finish()?.lost;

@@ -52,8 +52,7 @@ impl Succession {
         let (pins, interval) = (self.pins.setting(), "probes.event.interval=1");
         let own = [event_dir.as_str(), &pins, interval];
         let keys = [&NO_OTHERS[..], &own, keys].concat();
-        let arguments: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
-        Daemon::start(&self.config, &arguments)
+        Daemon::start_with(&self.config, &keys)
     }
 
     /// A process that makes calls which hardly any other process makes.

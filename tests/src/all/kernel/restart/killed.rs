@@ -39,8 +39,7 @@ impl Line {
     fn start(&self, keys: &[&str]) -> Result<Daemon> {
         let (pins, interval) = (self.pins.setting(), "probes.event.interval=1");
         let keys = [&NO_OTHERS[..], &[&pins, interval], keys].concat();
-        let arguments: Vec<&str> = keys.into_iter().flat_map(|key| ["--set", key]).collect();
-        Daemon::start(&self.config, &arguments)
+        Daemon::start_with(&self.config, &keys)
     }
 
     fn flood(&mut self, pace: u64, calls: u64) -> Result<()> {
